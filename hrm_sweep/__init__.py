@@ -1,0 +1,1 @@
+"""Sweep and diagnose the Hierarchical Reasoning Model."""

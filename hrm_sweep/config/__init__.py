@@ -1,0 +1,40 @@
+"""RunConfig, presets, overrides, and where shipped files lie."""
+
+from hrm_sweep.config.library import (
+    load_config,
+    preset_names,
+    read_source,
+    read_yaml_mapping,
+    search_spaces_folder,
+    space_names,
+)
+from hrm_sweep.config.overrides import apply_overrides, parse_overrides
+from hrm_sweep.config.run import (
+    ArchConfig,
+    DataConfig,
+    RunConfig,
+    config_from_mapping,
+    default_eval_interval,
+    dotted_keys,
+    nearest_key,
+    write_config,
+)
+
+__all__ = [
+    "ArchConfig",
+    "DataConfig",
+    "RunConfig",
+    "apply_overrides",
+    "config_from_mapping",
+    "default_eval_interval",
+    "dotted_keys",
+    "load_config",
+    "nearest_key",
+    "parse_overrides",
+    "preset_names",
+    "read_source",
+    "read_yaml_mapping",
+    "search_spaces_folder",
+    "space_names",
+    "write_config",
+]

@@ -1,0 +1,62 @@
+"""Dotted overrides: `arch.halt_max_steps=8` on a command line, `arch.halt_max_steps: 8` in a file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from copy import deepcopy
+from typing import Any
+
+import yaml
+
+from hrm_sweep.config.run import dotted_keys, nearest_key
+from hrm_sweep.errors import ConfigError
+
+# YAML 1.1 reads 1e-3 as a string; everyone who writes it means a number.
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
+
+
+def parse_override(argument: str) -> tuple[str, Any]:
+    """Split `key=value` and read the value as YAML. Raises ConfigError when there is no key or the value is broken."""
+    key, equals, text = argument.partition("=")
+    if not equals or not key.strip():
+        raise ConfigError(f"{argument!r}: expected key=value, for example arch.halt_max_steps=8")
+    try:
+        return key.strip(), parse_value(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"{argument!r}: the value is not valid YAML; quote it if it holds : [ ] {{ }}") from None
+
+
+def parse_value(text: str) -> Any:
+    """A YAML value, with 1e-3 read as a number."""
+    return float(text) if _SCIENTIFIC.fullmatch(text.strip()) else yaml.safe_load(text)
+
+
+def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
+    """All `key=value` arguments as one mapping of dotted keys; a later one wins."""
+    return dict(parse_override(argument) for argument in arguments)
+
+
+def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """A copy of nested `values` with dotted `overrides` set. Raises ConfigError for a key no RunConfig has."""
+    known = set(dotted_keys())
+    sections = {key.rsplit(".", 1)[0] for key in known if "." in key} | {"arch", "data"}
+    result = deepcopy(dict(values))
+    for dotted, value in overrides.items():
+        if dotted == "arch" and isinstance(value, str):
+            raise ConfigError(f"{where}: arch={value}: name the preset first instead, as in `hrm-sweep train {value}`")
+        if dotted not in known and not (dotted in sections and (value is None or isinstance(value, Mapping))):
+            nearest = nearest_key(dotted)
+            raise ConfigError(
+                f"{where}: {dotted}: unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
+            )
+        _set(result, dotted.split("."), value)
+    return result
+
+
+def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
+    for part in parts[:-1]:
+        inner = values.get(part)
+        values[part] = dict(inner) if isinstance(inner, Mapping) else {}
+        values = values[part]
+    values[parts[-1]] = value

@@ -1,0 +1,82 @@
+"""environment.json: what a run was run on, so that drift inside a study can be seen."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import platform
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from hrm_sweep.runs.directory import replaced_atomically
+
+_PACKAGES = ("hrm-sweep", "torch", "numpy", "optuna")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """Versions, device and numerics of a run."""
+
+    python: str
+    packages: dict[str, str]
+    host: str
+    platform: str
+    commit: str | None
+    device: str
+    device_name: str
+    dtype: str
+    attention_backend: str
+    threads: int
+
+
+def describe_environment(
+    *, device: str, device_name: str, dtype: str, attention_backend: str, threads: int
+) -> Environment:
+    """The environment of this process; what only torch knows is handed in."""
+    return Environment(
+        python=sys.version.split()[0],
+        packages={name: version for name in _PACKAGES if (version := _version(name))},
+        host=socket.gethostname(),
+        platform=platform.platform(),
+        commit=_commit(),
+        device=device,
+        device_name=device_name,
+        dtype=dtype,
+        attention_backend=attention_backend,
+        threads=threads,
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that this code runs from, if it is one."""
+    checkout = Path(__file__).resolve().parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    answer = subprocess.run(
+        ["git", "-C", str(checkout), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or None
+
+
+def write_environment(path: Path, environment: Environment) -> None:
+    with replaced_atomically(path) as temporary:
+        temporary.write_text(json.dumps(dataclasses.asdict(environment), indent=1), encoding="utf-8")
+
+
+def read_environment(path: Path) -> Environment | None:
+    """The environment, or None when there is none, or none that this version understands."""
+    try:
+        return Environment(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None

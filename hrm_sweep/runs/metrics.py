@@ -1,0 +1,165 @@
+"""metrics.jsonl: one JSON object a line, appended while a run lives and readable at any moment.
+
+A value that does not exist (no slot halted in the interval) is absent, never 0. Non-finite values are the strings
+"NaN", "Infinity" and "-Infinity", because JSON has no numbers for them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TextIO
+
+from hrm_sweep.runs.directory import disk_full_explained, replaced_atomically
+
+Kind = Literal["train", "eval"]
+_STAMP = ("kind", "step", "epoch", "time_s")
+
+
+@dataclass(frozen=True)
+class MetricRow:
+    """One line of metrics.jsonl.
+
+    kind     "train" (an interval of `log_interval` optimizer steps that ended at `step`) or "eval".
+    step     optimizer steps done.
+    epoch    nominal epochs done, fractional in train rows.
+    time_s   seconds of training since the run began, pauses between resumes left out.
+    values   scalars by name: loss, lm_loss, accuracy (cells), exact_accuracy (puzzles), act_steps (mean at halting),
+             q_halt_loss, q_continue_loss, q_halt_accuracy, count, lr, puzzle_emb_lr, q_halt_mean, q_halt_std,
+             q_continue_mean, q_continue_std, ...
+    modules  scalars by module, by name: grad_norm, update_norm, weight_norm (embed_tokens, embed_pos, H_level, L_level,
+             lm_head, q_head), puzzle_emb (rows_visited, mean_abs_movement, max_abs_movement, max_abs, expected_movement).
+    act_histogram  how many slots halted after 1, 2, ..., halt_max_steps ACT steps in the interval.
+    """
+
+    kind: Kind
+    step: int
+    epoch: float
+    time_s: float
+    values: Mapping[str, float] = field(default_factory=dict)
+    modules: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    act_histogram: tuple[int, ...] = ()
+
+    def get(self, name: str) -> float | None:
+        """The scalar `name`, or None where it does not exist."""
+        return self.values.get(name)
+
+    def to_json(self) -> str:
+        record: dict[str, Any] = {"kind": self.kind, "step": self.step, "epoch": self.epoch, "time_s": self.time_s}
+        record.update({name: _to_json(value) for name, value in self.values.items()})
+        for group, by_module in self.modules.items():
+            record[group] = {name: _to_json(value) for name, value in by_module.items()}
+        if self.act_histogram:
+            record["act_histogram"] = list(self.act_histogram)
+        return json.dumps(record, allow_nan=False)
+
+    @staticmethod
+    def from_json(record: Mapping[str, Any]) -> MetricRow:
+        """Raises KeyError, TypeError or ValueError when `record` is no metric row."""
+        values: dict[str, float] = {}
+        modules: dict[str, dict[str, float]] = {}
+        histogram: tuple[int, ...] = ()
+        for name, value in record.items():
+            if name in _STAMP or value is None:
+                continue
+            if name == "act_histogram":
+                histogram = tuple(value)
+            elif isinstance(value, dict):
+                modules[name] = {key: float(inner) for key, inner in value.items() if inner is not None}
+            else:
+                values[name] = float(value)  # also reads the strings NaN and Infinity
+        kind: Kind = "eval" if record["kind"] == "eval" else "train"
+        return MetricRow(
+            kind, int(record["step"]), float(record["epoch"]), float(record["time_s"]), values, modules, histogram
+        )
+
+
+def _to_json(value: float) -> float | int | str:
+    if isinstance(value, int):
+        return value
+    if math.isfinite(value):
+        return float(f"{value:.8g}")
+    return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+
+
+class MetricsWriter:
+    """Appends rows to metrics.jsonl, each flushed as it is written, so that a follower sees it at once."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: TextIO = path.open("a", encoding="utf-8")
+
+    def write(self, row: MetricRow) -> None:
+        with disk_full_explained(self._path):
+            self._file.write(row.to_json() + "\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> MetricsWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def read_metrics(path: Path) -> list[MetricRow]:
+    """All rows of a metrics file, also of one that is being written: a torn last line is left out.
+
+    A line in the middle that is no metric row (a disk that filled up in mid-line) is left out too. A file that does
+    not exist has no rows.
+    """
+    return list(_rows(path.read_bytes())) if path.is_file() else []
+
+
+def _rows(data: bytes) -> Iterator[MetricRow]:
+    for line in data.splitlines():
+        try:
+            yield MetricRow.from_json(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            continue
+
+
+class MetricsFollower:
+    """Reads rows as they are appended: each call of `new_rows` gives those that were not given before."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._offset = 0
+
+    def new_rows(self) -> list[MetricRow]:
+        if not self._path.is_file():
+            return []
+        with self._path.open("rb") as handle:
+            handle.seek(self._offset)
+            data = handle.read()
+        complete = data.rfind(b"\n") + 1
+        self._offset += complete
+        return list(_rows(data[:complete]))
+
+
+def cut_back(path: Path, step: int, lost: Path) -> int:
+    """Drop every row after `step`, moving those lines to `lost`; what a resume does first. Returns how many."""
+    if not path.is_file():
+        return 0
+    kept: list[bytes] = []
+    dropped: list[bytes] = []
+    for line in path.read_bytes().splitlines():
+        try:
+            after = int(json.loads(line)["step"]) > step
+        except (ValueError, KeyError, TypeError):
+            after = True  # a torn line: it was written after the last checkpoint
+        (dropped if after else kept).append(line)
+    if dropped:
+        with lost.open("ab") as handle:
+            handle.writelines(line + b"\n" for line in dropped)
+        with replaced_atomically(path) as temporary:
+            temporary.write_bytes(b"".join(line + b"\n" for line in kept))
+    return len(dropped)
