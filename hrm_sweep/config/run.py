@@ -47,7 +47,7 @@ class LossConfig(Section):
 
 
 class ArchConfig(Section):
-    """The model: HRM_SPEC 1. `puzzle_emb_ndim` equals hidden_size where it is not given; 0 means no puzzle embedding."""
+    """The model: HRM_SPEC 1. `puzzle_emb_ndim` equals hidden_size where it is not given; 0 means none."""
 
     name: str = "hrm.hrm_act_v1@HierarchicalReasoningModel_ACTV1"
     loss: LossConfig = LossConfig()

@@ -1,0 +1,3 @@
+from hrm_sweep.cli import main
+
+main()

@@ -1,0 +1,13 @@
+"""The verbs of `hrm-sweep`. Nothing heavy is imported here: each verb imports what it needs when it is called."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(
+    name="hrm-sweep",
+    help="Sweep and diagnose the Hierarchical Reasoning Model.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
