@@ -12,7 +12,7 @@ from hrm_sweep.config import RunConfig
 class RunLength:
     """Steps of a run. HRM_SPEC 3 and 4.
 
-    scheduled_steps     floor(epochs * total_groups * mean_puzzle_examples / global_batch_size): the schedule spans them.
+    scheduled_steps     floor(epochs * total_groups * mean_puzzle_examples / global_batch_size), the schedule's span.
     steps_per_interval  full batches in one evaluation interval; the last, partial batch of each interval is dropped.
     intervals           epochs / eval_interval.
     """
