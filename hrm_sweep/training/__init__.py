@@ -1,1 +1,1 @@
-"""One training run. Import what you need from its modules: `schedule` needs no torch, the others do."""
+"""One training run. Import what you need from its modules; all of them need torch."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from hrm_sweep.config import RunConfig
+from hrm_sweep.config.run import RunConfig
 
 
 @dataclass(frozen=True)
