@@ -55,7 +55,12 @@ def model_of(case: dict[str, Any], config: RunConfig) -> HRM:
     with torch.no_grad():
         for name, tensor in model.state_dict().items():
             random = np.random.RandomState((case["seed"] * 1000003 + crc32(name.encode())) % 2**31)
-            scale = {"inner.H_init": 1.0, "inner.L_init": 1.0, "inner.q_head.bias": 1.0, "inner.puzzle_emb.weights": 0.02}
+            scale = {
+                "inner.H_init": 1.0,
+                "inner.L_init": 1.0,
+                "inner.q_head.bias": 1.0,
+                "inner.puzzle_emb.weights": 0.02,
+            }
             values = random.standard_normal(tuple(tensor.shape)) * scale.get(name, 1 / np.sqrt(tensor.shape[-1]))
             tensor.copy_(torch.from_numpy(values.astype(np.float32)))
     return model

@@ -1,1 +1,1 @@
-"""The Hierarchical Reasoning Model: layers, block, hrm, losses, checkpoint. Knows no data, files of a run, or studies."""
+"""The Hierarchical Reasoning Model: layers, block, hrm, losses, checkpoint. Knows no data, runs, or studies."""

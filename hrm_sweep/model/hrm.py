@@ -67,7 +67,7 @@ class StepOutput:
 
 
 class PuzzleEmbedding(nn.Module):
-    """The table (identifiers, ndim) of puzzle embeddings: float32, zero at the start, a buffer with its own optimizer."""
+    """The table (identifiers, ndim): float32, zero at the start, a buffer that has an optimizer of its own."""
 
     weights: Tensor
 
@@ -114,7 +114,7 @@ class Inner(nn.Module):
     def embed(self, inputs: Tensor, puzzle_rows: Tensor | None) -> Tensor:
         """Input embedding (B, T, D) of cells (B, S) and puzzle rows (B, ndim), the puzzle slots first."""
         arch = self.arch
-        x = self.embed_tokens(inputs)  # (B, S, D)
+        x: Tensor = self.embed_tokens(inputs)  # (B, S, D)
         if puzzle_rows is not None:
             padding = self.puzzle_slots * arch.hidden_size - arch.puzzle_emb_ndim
             slots = nn.functional.pad(puzzle_rows.to(self.dtype), (0, padding))

@@ -59,7 +59,7 @@ def rms_norm(x: Tensor, eps: float) -> Tensor:
 
 
 class RotaryPositions(nn.Module):
-    """cos and sin of theta^(-2i/d) * t for positions t = 0..T-1, each frequency twice along d; not in the state dict."""
+    """cos and sin of theta^(-2i/d) t for positions t = 0..T-1, each frequency twice along d; not in the state dict."""
 
     cos: Tensor  # (T, d) float32
     sin: Tensor  # (T, d) float32, the first half negated: what rotate-half needs
@@ -96,7 +96,8 @@ class Attention(nn.Module):
             v = qkv[:, 2 * self.num_heads :]
         # scaled_dot_product_attention wants (B, heads, T, d); with (B, T, heads, d) it would mix heads and still fit.
         mixed = F.scaled_dot_product_attention(q, k, v)
-        return self.o_proj(mixed.transpose(1, 2).reshape(B, T, D))
+        out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(B, T, D))
+        return out
 
 
 class SwiGLU(nn.Module):
@@ -110,7 +111,8 @@ class SwiGLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
-        return self.down_proj(F.silu(gate) * up)
+        out: Tensor = self.down_proj(F.silu(gate) * up)
+        return out
 
 
 def swiglu_width(hidden_size: int, expansion: float) -> int:

@@ -28,7 +28,9 @@ def stablemax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
 
 def softmax_cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Ordinary cross entropy in float32; shapes as for stablemax."""
-    flat = F.cross_entropy(logits.float().flatten(0, 1), labels.long().flatten(), ignore_index=IGNORED, reduction="none")
+    flat = F.cross_entropy(
+        logits.float().flatten(0, 1), labels.long().flatten(), ignore_index=IGNORED, reduction="none"
+    )
     return flat.view(labels.shape)
 
 

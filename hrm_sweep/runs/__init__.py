@@ -3,7 +3,7 @@
 from hrm_sweep.runs.directory import RunDirectory, disk_full_explained, replaced_atomically
 from hrm_sweep.runs.environment import Environment, describe_environment, read_environment, write_environment
 from hrm_sweep.runs.metrics import MetricRow, MetricsFollower, MetricsWriter, cut_back, read_metrics
-from hrm_sweep.runs.status import Cause, Owner, State, Status, read_status, write_status
+from hrm_sweep.runs.status import Cause, Owner, State, Status, StopReason, read_status, write_status
 
 __all__ = [
     "Cause",
@@ -15,6 +15,7 @@ __all__ = [
     "RunDirectory",
     "State",
     "Status",
+    "StopReason",
     "cut_back",
     "describe_environment",
     "disk_full_explained",

@@ -135,3 +135,11 @@ def read_status(path: Path) -> Status | None:
         )
     except (OSError, ValueError, KeyError, TypeError):
         return None
+
+
+class StopReason(StrEnum):
+    """Why a run is asked to end early."""
+
+    REQUESTED = "requested"  # a person, or a time limit: keep a checkpoint to continue from
+    PREEMPTED = "preempted"  # the machine is needed or going away: keep a checkpoint to continue from
+    PRUNED = "pruned"  # a pruner: nothing will continue from it

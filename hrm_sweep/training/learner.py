@@ -30,7 +30,7 @@ class Learner:
         self.model = model
         self.config = config
         self.scheduled_steps = scheduled_steps
-        self.parameters = list(model.parameters())
+        self.parameters: list[Tensor] = list(model.parameters())
         self.optimizer = AdamATan2(self.parameters, config.weight_decay, config.beta1, config.beta2)
         self.exploration = torch.Generator().manual_seed(seed)
         self.carry: Carry | None = None

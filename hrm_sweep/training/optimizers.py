@@ -24,7 +24,7 @@ def adam_atan2_step(
     """One step t = `step` >= 1, in place; tensors of a position in the four lists have one shape.
 
     w <- w (1 - lr wd) - lr / (1 - beta1^t) atan2(m, sqrt(v / (1 - beta2^t))). The bias correction of m stands outside
-    the arctangent, as in the reference's kernel. No epsilon: atan2(0, 0) is 0, and no step exceeds pi/2 lr / (1 - b1^t).
+    the arctangent, as in the reference's kernel. No epsilon: atan2(0, 0) is 0, and a step is bounded.
     """
     torch._foreach_mul_(parameters, 1 - lr * weight_decay)
     torch._foreach_lerp_(first_moments, gradients, 1 - beta1)
@@ -43,10 +43,10 @@ def sign_sgd_step(table: Tensor, identifiers: Tensor, gradient: Tensor, *, lr: f
 
     Gradients of equal identifiers are summed; then w <- w (1 - lr wd) - lr sign(g). Returns the rows that occurred.
     """
-    visited, position = identifiers.long().unique(return_inverse=True)
+    visited, position = torch.unique(identifiers.long(), return_inverse=True)
     summed = gradient.new_zeros(len(visited), gradient.shape[-1]).index_add_(0, position, gradient)
     table[visited] = table[visited] * (1 - lr * weight_decay) - lr * summed.sign()
-    return visited
+    return visited  # type: ignore[no-any-return]
 
 
 @dataclass

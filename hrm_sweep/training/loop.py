@@ -1,0 +1,314 @@
+"""The training loop. HRM_SPEC; DESIGN contract 2.
+
+Knows neither Optuna nor diagnosis: whoever started the run reads metrics.jsonl, and stops it through `stop`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from hrm_sweep.config import RunConfig
+from hrm_sweep.config.schedule import RunLength
+from hrm_sweep.data import PuzzleFolder, train_iteration
+from hrm_sweep.errors import DiskFullError, NonFiniteError
+from hrm_sweep.evaluation.accuracy import Accuracy, data_shape, evaluate
+from hrm_sweep.evaluation.device import Device, rows_on
+from hrm_sweep.evaluation.selection import subset_indices
+from hrm_sweep.model.checkpoint import STATE_VERSION, apply_weights, load_state, weights_to_save
+from hrm_sweep.model.hrm import HRM, Carry, Rows
+from hrm_sweep.runs import (
+    Cause,
+    MetricRow,
+    MetricsWriter,
+    RunDirectory,
+    State,
+    Status,
+    StopReason,
+    cut_back,
+    describe_environment,
+    disk_full_explained,
+    replaced_atomically,
+    write_environment,
+    write_status,
+)
+from hrm_sweep.training.learner import Learner, Update
+from hrm_sweep.training.telemetry import Interval, gradient_norms, norms_by_module
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A configuration that can start: its data exists and is open, its length is known, its device is there."""
+
+    config: RunConfig
+    data: PuzzleFolder
+    length: RunLength
+    device: Device
+
+
+class Run:
+    """The state of a run while it trains; `train` is the loop."""
+
+    def __init__(
+        self,
+        prepared: Prepared,
+        directory: RunDirectory,
+        status: Status,
+        stop: Callable[[], StopReason | None],
+        on_row: Callable[[MetricRow], None],
+        say: Callable[[str], None],
+    ) -> None:
+        self.config, self.data = prepared.config, prepared.data
+        self.length, self.device = prepared.length, prepared.device
+        self.directory, self.status = directory, status
+        self.stop, self.on_row, self.say = stop, on_row, say
+
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.config.seed)
+            model = HRM(self.config.arch, data_shape(self.data.train), self.device.dtype)
+        model.to(self.device.torch_device)
+        self.model = model
+        self.learner = Learner(model, self.config, scheduled_steps=self.length.scheduled_steps, seed=self.config.seed)
+        self.interval = Interval(self.learner)
+        self.iteration, self.position = 1, 0  # the pass over the data, counted from 1, and batches taken of it
+        self.best: tuple[float, float] | None = None  # exact accuracy, then cell accuracy
+        self.solved = False
+        self.seconds_before, self.started = 0.0, time.monotonic()
+        self.last_update: Update | None = None
+
+    def train(self, resume: bool) -> Status:
+        """The loop: next batch, step, row, evaluation, checkpoint, and whether to stop."""
+        self._describe()
+        if resume:
+            self._resume()
+        with MetricsWriter(self.directory.metrics) as self.metrics:
+            while self.iteration <= self.length.intervals and not self.solved:
+                for batch in self._batches():
+                    self._step(batch)
+                    if reason := self._stop_reason():
+                        return self._stopped(reason)
+                    if self.learner.steps >= self.length.scheduled_steps:
+                        break
+                self._end_of_interval()
+            self._write_train_row_if_any()
+        return self._completed()
+
+    def _batches(self) -> itertools.islice[Rows]:
+        passes = train_iteration(
+            self.data.train,
+            seed=self.config.seed,
+            iteration=self.iteration,
+            global_batch_size=self.config.global_batch_size,
+            epochs_per_iter=self.config.eval_interval,
+        )
+        return itertools.islice((rows_on(batch, self.device) for _, batch in passes), self.position, None)
+
+    def _step(self, batch: Rows) -> None:
+        ends_row = (self.learner.steps + 1) % self.config.log_interval == 0
+        loss = self.learner.backward(batch)
+        before = {name: p.detach().clone() for name, p in self.model.named_parameters()} if ends_row else {}
+        gradients = self._gradient_norms() if ends_row else {}
+        self.last_update = self.learner.update()
+        self.position += 1
+        self.interval.add(loss, self.last_update)
+        if ends_row:
+            moved = {name: p.detach() - before[name] for name, p in self.model.named_parameters()}
+            modules = {**gradients, "update_norm": norms_by_module(moved), **self._weight_norms()}
+            self._write_train_row(modules)
+        elif self.device.torch_device.type == "cpu" and not torch.isfinite(loss.total):
+            self._write_train_row({})  # on a GPU the look would wait for the device: there the interval's row tells
+
+    def _gradient_norms(self) -> dict[str, dict[str, float]]:
+        norms = {"grad_norm": gradient_norms(self.model)}
+        leaf = self.learner.output.puzzle_leaf if self.learner.output else None
+        if leaf is not None:
+            norms["puzzle_emb"] = {"grad_norm": 0.0 if leaf.grad is None else float(leaf.grad.norm())}
+        return norms
+
+    def _weight_norms(self) -> dict[str, dict[str, float]]:
+        return {"weight_norm": norms_by_module(dict(self.model.named_parameters()))}
+
+    def _write_train_row_if_any(self) -> None:
+        if not self.interval.is_empty:
+            self._write_train_row(self._weight_norms())
+
+    def _write_train_row(self, modules: Mapping[str, Mapping[str, float]]) -> None:
+        assert self.last_update is not None
+        row = self.interval.row(
+            epoch=self.length.epoch_at(self.learner.steps),
+            time_s=self._seconds(),
+            update=self.last_update,
+            modules=modules,
+        )
+        self._emit(row)
+        broken = [name for name, value in row.values.items() if not _is_finite(value)]
+        broken += [
+            f"{group}.{name}" for group in row.modules for name, v in row.modules[group].items() if not _is_finite(v)
+        ]
+        if broken:
+            raise NonFiniteError(
+                f"non-finite at optimizer step {row.step}: {', '.join(broken)}; the weights are lost, the last good "
+                "checkpoint is kept; try a third of lr, or a longer warm-up"
+            )
+
+    def _emit(self, row: MetricRow) -> None:
+        self.metrics.write(row)
+        self.on_row(row)
+
+    def _end_of_interval(self) -> None:
+        result = self._evaluate()
+        epoch = self.iteration * self.config.eval_interval
+        values = {**result.values, "count": result.count, "act_steps": result.act_steps}
+        self._emit(MetricRow("eval", self.learner.steps, epoch, self._seconds(), values))
+        self.iteration, self.position = self.iteration + 1, 0
+        exact = result.exact_accuracy
+        score = None if exact is None else (exact, result.values["accuracy"])
+        is_best = score is not None and (self.best is None or score > self.best)
+        if is_best:
+            self.best = score
+        limit = self.config.stop_when_solved
+        self.solved = limit is not None and exact is not None and exact >= limit
+        if self.config.checkpoint:
+            self._save(best=is_best)
+        if self.config.checkpoint_every_eval:
+            self._save_weights()
+        self._write_status()
+
+    def _evaluate(self) -> Accuracy:
+        split = self.data.test
+        indices = subset_indices("selection", split.n_examples, self.config.eval_puzzles)
+        return evaluate(self.model, split, indices, self.config.arch.loss.loss_type, self.device)
+
+    def _stop_reason(self) -> StopReason | None:
+        limit = self.config.max_seconds
+        if limit is not None and self._seconds() >= limit:
+            return StopReason.REQUESTED
+        return self.stop()
+
+    def _stopped(self, reason: StopReason) -> Status:
+        at = f"at optimizer step {self.learner.steps} of {self.length.trained_steps}"
+        if reason is StopReason.PRUNED:
+            self.say(f"pruned {at}")
+            return self._status().ended(State.PRUNED, exit_code=0, message=f"pruned {at}")
+        if self.config.checkpoint:
+            self._save(best=False)
+        self.say(f"stopped {at} ({reason}); --resume continues")
+        cause = Cause.PREEMPTED if reason is StopReason.PREEMPTED else None
+        return self._status().ended(State.STOPPED, cause=cause, exit_code=0, message=f"stopped {at}")
+
+    def _completed(self) -> Status:
+        if self.config.checkpoint:
+            self._save_weights()
+        solved = "" if self.best is None else f", best exact accuracy {self.best[0]:.3f}"
+        self.say(f"done: {self.learner.steps} optimizer steps in {self._seconds():.1f} s{solved}")
+        return self._status().ended(State.COMPLETED, exit_code=0)
+
+    def _seconds(self) -> float:
+        return self.seconds_before + time.monotonic() - self.started
+
+    def _status(self) -> Status:
+        return self.status.at_step(self.learner.steps, self.length.trained_steps)
+
+    def _write_status(self) -> None:
+        write_status(self.directory.status, self._status())
+
+    def _describe(self) -> None:
+        directory, device = self.directory, self.device
+        write_environment(
+            directory.environment,
+            describe_environment(
+                device=str(device.torch_device),
+                device_name=device.name,
+                dtype=str(device.dtype).removeprefix("torch."),
+                attention_backend="scaled_dot_product_attention",
+                threads=torch.get_num_threads(),
+            ),
+        )
+        parameters = sum(p.numel() for p in self.model.parameters())
+        self.say(
+            f"{parameters:,} parameters, {self.length.trained_steps} optimizer steps, "
+            f"{self.length.intervals} evaluations, {device.torch_device} {device.dtype}".replace("torch.", "")
+        )
+
+    def _save(self, *, best: bool) -> None:
+        """Write last.pt, and let best.pt be the same file where this is the best evaluation so far."""
+        directory = self.directory
+        with replaced_atomically(directory.last_checkpoint) as temporary:
+            _save_tensors(self._state(), temporary)
+        if best:
+            with replaced_atomically(directory.best_checkpoint) as temporary:
+                temporary.unlink()
+                try:
+                    os.link(directory.last_checkpoint, temporary)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(directory.last_checkpoint, temporary)
+
+    def _save_weights(self) -> None:
+        with replaced_atomically(self.directory.step_weights(self.learner.steps)) as temporary:
+            _save_tensors(weights_to_save(self.model), temporary)
+
+    def _state(self) -> dict[str, object]:
+        carry = self.learner.carry
+        assert carry is not None
+        rows = carry.rows
+        return {
+            "version": STATE_VERSION,
+            "model": self.model.state_dict(),
+            "optimizer": self.learner.optimizer.state(),
+            "exploration": self.learner.exploration.get_state(),
+            "carry": [carry.z_H, carry.z_L, carry.steps, carry.halted],
+            "rows": [rows.inputs, rows.labels, rows.puzzle_identifiers],
+            "interval": self.interval.state(),
+            "iteration": self.iteration,
+            "position": self.position,
+            "best": None if self.best is None else list(self.best),
+            "solved": self.solved,
+            "seconds": self._seconds(),
+        }
+
+    def _resume(self) -> None:
+        """Go on where last.pt stands; what metrics.jsonl holds beyond it moves to metrics.lost.jsonl."""
+        directory = self.directory
+        if not directory.last_checkpoint.is_file():
+            cut_back(directory.metrics, 0, directory.lost_metrics)
+            self.say("no checkpoint yet: starting from the beginning")
+            return
+        state = load_state(directory.last_checkpoint)
+        device = self.device.torch_device
+        apply_weights(self.model, state["model"], str(directory.last_checkpoint))
+        self.learner.optimizer.load_state(state["optimizer"])
+        self.learner.exploration.set_state(state["exploration"])
+        z_H, z_L, steps, halted = (tensor.to(device) for tensor in state["carry"])
+        rows = Rows(*(tensor.to(device) for tensor in state["rows"]))
+        self.learner.carry = Carry(z_H, z_L, steps, halted, rows)
+        self.interval.load_state(state["interval"], device)
+        self.iteration, self.position = state["iteration"], state["position"]
+        self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
+        self.solved = state["solved"]
+        self.seconds_before = state["seconds"]
+        if not self.interval.is_empty:  # the learning rates of its last step, should the run end here
+            self.last_update = Update(*self.learner.learning_rates(self.learner.steps), None)
+        lost = cut_back(directory.metrics, self.learner.steps, directory.lost_metrics)
+        self.say(f"continuing at optimizer step {self.learner.steps}" + (f" ({lost} rows cut)" if lost else ""))
+
+
+def _save_tensors(content: Mapping[str, object], path: Path) -> None:
+    with disk_full_explained(path):
+        try:
+            torch.save(content, path)
+        except RuntimeError as error:  # torch's writer hides the operating system's reason
+            raise DiskFullError(
+                f"{path}: the checkpoint could not be written, the disk may be full ({str(error).splitlines()[0]}); "
+                "free some space and continue with --resume"
+            ) from None
+
+
+def _is_finite(value: float) -> bool:
+    return value == value and abs(value) != float("inf")
