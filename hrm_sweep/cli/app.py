@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.doctor import doctor
+from hrm_sweep.cli.train import train
+
 app = typer.Typer(
     name="hrm-sweep",
     help="Sweep and diagnose the Hierarchical Reasoning Model.",
@@ -11,3 +14,5 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(train)
+app.command()(doctor)

@@ -1,0 +1,1 @@
+"""What people see of runs and studies. Draws, decides nothing."""
