@@ -1,0 +1,54 @@
+"""What a pruner is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import ClassVar
+
+import optuna
+from optuna.trial import FrozenTrial
+
+from hrm_sweep.runs import MetricRow
+from hrm_sweep.sweep.parts import Part
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a pruner may look at when a trial has been evaluated again.
+
+    study        the Optuna study with all its trials; it has one objective.
+    trial        the trial as it stands: its intermediate values, by epoch, are finite.
+    evaluations  every evaluation row of the run so far, also those of an earlier attempt; values may be NaN or absent.
+    metric       what the study decides by, for example exact_accuracy.
+    epochs       how many epochs the run has in all.
+    """
+
+    study: optuna.Study
+    trial: FrozenTrial
+    evaluations: tuple[MetricRow, ...]
+    metric: str
+    epochs: int
+
+    @property
+    def latest(self) -> MetricRow | None:
+        return self.evaluations[-1] if self.evaluations else None
+
+
+class Pruner(Part, ABC):
+    """Decides after each evaluation whether a trial should end. Its fields are its options in the search space."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def verdict(self, progress: Progress) -> str | None:
+        """Why the trial should end now, beginning with this pruner's name; None to let it go on.
+
+        Asked only when there is a new evaluation. A NaN is no reason to prune: such a run ends by itself, as failed.
+        """
+
+
+def at_epoch(pruner: Pruner, progress: Progress) -> str:
+    """How every reason begins: `name at epoch E`."""
+    latest = progress.latest
+    return f"{pruner.name} at epoch {latest.epoch:g}" if latest else pruner.name

@@ -1,0 +1,300 @@
+"""SearchSpace: what a study varies, how it is drawn, pruned and retried. DESIGN contract 3."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+
+from hrm_sweep.config import (
+    RunConfig,
+    apply_overrides,
+    config_from_mapping,
+    dotted_keys,
+    load_config,
+    nearest_key,
+    preset_names,
+    read_source,
+    read_yaml_mapping,
+    search_spaces_folder,
+    space_names,
+)
+from hrm_sweep.config.run import NonNegativeInt, PositiveFloat, PositiveInt
+from hrm_sweep.errors import ConfigError, SpaceError
+from hrm_sweep.runs import Cause
+from hrm_sweep.sweep.conditions import Condition, dependency_order
+from hrm_sweep.sweep.keys import number_kind
+from hrm_sweep.sweep.parameters import Parameter, allows, every_end
+from hrm_sweep.sweep.parts import Part, Scalar, explained, read_number
+from hrm_sweep.sweep.pruners import PRUNERS, Pruner, read_pruners
+from hrm_sweep.sweep.samplers import AnySampler, Exhaustive, Tpe
+
+DEFAULT_SPACE = "quickstart"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_TAKEN_NAMES = {"runs", "artifacts"}  # folders of their own under trials/
+_METRICS = Literal["exact_accuracy", "accuracy", "loss", "lm_loss"]
+
+
+class Objective(Part):
+    """What a study decides by: the best evaluation of a trial, on the puzzles of the selection subset."""
+
+    metric: _METRICS = "exact_accuracy"
+    goal: Literal["maximize", "minimize"] = "maximize"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _goal_follows_metric(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "goal" not in values and str(values.get("metric", "")).endswith("loss"):
+            return {**values, "goal": "minimize"}
+        return values
+
+
+class Budget(Part):
+    """`trials` of the whole study, retries not counted; `hours` of one call: then no new trial is started."""
+
+    trials: PositiveInt = 20
+    hours: PositiveFloat | None = None
+
+
+def _read_jobs(value: Any) -> Any:
+    if value != "auto" and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
+        raise ValueError(f"expected auto or a whole number above 0, found {value!r}")
+    return value
+
+
+class Resources(Part):
+    """`jobs` trials at once; a trial that gives no sign of life for `stall_minutes` is ended as stalled."""
+
+    jobs: Annotated[int | Literal["auto"], BeforeValidator(_read_jobs)] = "auto"
+    gpus_per_trial: Annotated[float, Field(ge=0)] = 1
+    stall_minutes: PositiveFloat = 60
+
+
+def _read_base(value: Any) -> Any:
+    if not isinstance(value, str | Mapping):
+        raise ValueError(f"expected a preset ({', '.join(preset_names())}), a file or a run directory, found {value!r}")
+    return value
+
+
+def _read_overrides(values: Any) -> Any:
+    """Dotted keys; `arch: {H_layers: 2}` means arch.H_layers, not an arch of nothing else."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"expected RunConfig keys and values, found {values!r}")
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if key in ("arch", "arch.loss") and isinstance(value, Mapping):
+            flat.update(_read_overrides({f"{key}.{inner}": given for inner, given in value.items()}))
+        else:
+            flat[str(key)] = read_number(value)
+    return flat
+
+
+def _write_pruners(pruners: Mapping[str, Pruner]) -> dict[str, Any]:
+    return {name: pruner.model_dump(mode="json") for name, pruner in pruners.items()}
+
+
+_PRUNERS_SCHEMA = {
+    "type": "object",
+    "additionalProperties": False,
+    "properties": {name: {"anyOf": [kind.model_json_schema(), {"type": "null"}]} for name, kind in PRUNERS.items()},
+}
+
+
+class SearchSpace(Part):
+    """A study to be: which RunConfig keys vary, from which base, and everything else that decides a study."""
+
+    name: str
+    base: Annotated[str | dict[str, Any], BeforeValidator(_read_base), WithJsonSchema({"type": ["string", "object"]})]
+    overrides: Annotated[dict[str, Any], BeforeValidator(_read_overrides)] = Field(default_factory=dict)
+    objective: Objective = Objective()
+    parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
+    first: tuple[dict[str, Scalar], ...] = ()
+    sampler: AnySampler = Tpe()
+    pruner: Annotated[
+        dict[str, Pruner],
+        BeforeValidator(read_pruners),
+        PlainSerializer(_write_pruners),
+        WithJsonSchema(_PRUNERS_SCHEMA),
+    ] = Field(default_factory=dict)
+    budget: Budget = Budget()
+    resources: Resources = Resources()
+    retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
+
+    def order(self) -> list[str]:
+        """Parameter names, each after those that its `when` looks at."""
+        return dependency_order({name: tuple(one.when) for name, one in self.parameters.items()})
+
+    def config(self, values: Mapping[str, Any], where: str = "") -> RunConfig:
+        """The RunConfig of a trial with these parameter values. Raises ConfigError."""
+        changes = {**self.overrides, **values}
+        if isinstance(self.base, str):
+            return load_config(self.base, changes)
+        where = where or self.name
+        return config_from_mapping(apply_overrides(self.base, changes, where), where)
+
+    def frozen(self) -> SearchSpace:
+        """The same space with the content of its base in place of its name, so that it means the same anywhere."""
+        if not isinstance(self.base, str):
+            return self
+        content, _ = read_source(self.base)
+        explicit = {*self.overrides, *self.parameters}
+        if self.base in preset_names() and "eval_interval" not in explicit:
+            # As in load_config: a preset's evaluation interval belongs to its own number of epochs.
+            interval = content["eval_interval"]
+            swept = self.parameters.get("epochs")
+            epochs = [self.overrides.get("epochs", interval), *([] if swept is None else every_end("epochs", swept))]
+            if any(not isinstance(n, int) or n % interval for n in epochs):
+                del content["eval_interval"]
+        return self.model_copy(update={"base": content})
+
+    def with_overrides(self, overrides: Mapping[str, Any]) -> SearchSpace:
+        """With `key=value` of the command line on top: a parameter that is named is pinned to that one value."""
+        parameters = {
+            name: one.model_copy(
+                update={"values": (overrides[name],), "min": None, "max": None, "step": None, "log": False}
+            )
+            if name in overrides
+            else one
+            for name, one in self.parameters.items()
+        }
+        first = tuple({name: overrides.get(name, value) for name, value in point.items()} for point in self.first)
+        rest = {key: value for key, value in _read_overrides(overrides).items() if key not in parameters}
+        return self.model_copy(
+            update={"overrides": {**self.overrides, **rest}, "parameters": parameters, "first": first}
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """What makes trials of two calls comparable: all but name, budget, resources, retries and seed."""
+        content = self.frozen().model_dump(
+            mode="json", exclude={"name": True, "budget": True, "resources": True, "retry": True, "sampler": {"seed"}}
+        )
+        content["parameters"] = {
+            name: {key: value for key, value in one.items() if value not in (None, False, {})}
+            for name, one in content["parameters"].items()
+        }
+        return content
+
+
+def load_space(source: str) -> SearchSpace:
+    """A search space by its shipped name or from a YAML file. Raises SpaceError naming file and key."""
+    path = search_spaces_folder() / f"{source}.yaml" if source in space_names() else Path(source)
+    if not path.is_file():
+        close = difflib.get_close_matches(source, space_names(), n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise SpaceError(f"{source}: neither a shipped search space ({', '.join(space_names())}) nor a file{hint}")
+    try:
+        values = read_yaml_mapping(path)
+    except ConfigError as error:
+        raise SpaceError(str(error)) from None
+    return space_from_mapping(values, str(path))
+
+
+def space_from_mapping(values: Mapping[str, Any], where: str) -> SearchSpace:
+    """Validate a search space. `where` names the file in messages. Raises SpaceError with everything that is wrong."""
+    try:
+        space = SearchSpace.model_validate(values)
+    except ValidationError as error:
+        lines = [_without_sampler_kind(line) for line in explained(error, _known_names())]
+        raise SpaceError("\n".join(f"{where}: {line}" for line in lines)) from None
+    problems = list(_problems(space))
+    if problems:
+        raise SpaceError("\n".join(f"{where}: {problem}" for problem in problems))
+    space.sampler.require_modules(where)
+    return space
+
+
+def require_name(name: str, where: str) -> None:
+    """Raises SpaceError when `name` cannot be the name of a study, and so of a folder."""
+    if not _NAME.fullmatch(name) or name in _TAKEN_NAMES:
+        raise SpaceError(
+            f"{where}: {name!r} cannot be the name of a study: expected letters, digits, dots, dashes and underscores, "
+            f"and not {' or '.join(sorted(_TAKEN_NAMES))}"
+        )
+
+
+def _without_sampler_kind(line: str) -> str:
+    """pydantic puts the kind of sampler into the key: `sampler.tpe.seed` is `sampler.seed` in the file."""
+    return re.sub(r"^sampler\.(?!name)[a-z_]+([.:])", r"sampler\1", line)
+
+
+def _known_names() -> list[str]:
+    kinds: list[type[BaseModel]] = [SearchSpace, Parameter, Objective, Budget, Resources, Tpe, *PRUNERS.values()]
+    return sorted({name for kind in kinds for name in kind.model_fields} | {str(cause) for cause in Cause})
+
+
+def _problems(space: SearchSpace) -> Iterator[str]:
+    """What pydantic cannot see: keys against RunConfig, conditions against parameters, first points against both."""
+    try:
+        require_name(space.name, "name")
+    except SpaceError as error:
+        yield str(error)
+    known = set(dotted_keys())
+    for key in space.overrides:
+        if key not in known and key != "data":
+            yield f"overrides.{key}: {_unknown(key)}"
+        if key in space.parameters:
+            yield f"overrides.{key}: is a parameter too; leave it out of one of the two"
+    for name, parameter in space.parameters.items():
+        yield from (f"parameters.{name}: {problem}" for problem in _parameter_problems(name, parameter, known))
+        for key, wanted in parameter.when.items():
+            if key not in space.parameters:
+                close = difflib.get_close_matches(key, list(space.parameters), n=1)
+                hint = f"; the nearest is {close[0]}" if close else ""
+                yield f"parameters.{name}.when.{key}: no parameter of this space{hint}"
+            try:
+                Condition.parse(key, wanted)
+            except ValueError as error:
+                yield f"parameters.{name}.when.{key}: {error}"
+    try:
+        space.order()
+    except ValueError as error:
+        yield f"parameters: {error}"
+        return
+    for index, point in enumerate(space.first):
+        for name, value in point.items():
+            if name not in space.parameters:
+                close = difflib.get_close_matches(name, list(space.parameters), n=1)
+                hint = f"; the nearest is {close[0]}" if close else ""
+                yield f"first.{index}.{name}: no parameter of this space{hint}"
+            elif not allows(name, space.parameters[name], value):
+                yield f"first.{index}.{name}: {value!r} is not among the values that the parameter allows"
+    if isinstance(space.sampler, Exhaustive):
+        for name, parameter in space.parameters.items():
+            if parameter.values is None and number_kind(name) is float and parameter.step is None:
+                yield (
+                    f"parameters.{name}: sampler {space.sampler.name} tries every value, but a range of real numbers "
+                    "has no end of them; give values or a step"
+                )
+
+
+def _unknown(key: str) -> str:
+    nearest = nearest_key(key)
+    return "unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
+
+
+def _parameter_problems(name: str, parameter: Parameter, known: set[str]) -> Iterator[str]:
+    if name not in known:
+        yield _unknown(name)
+        return
+    if parameter.values is not None:
+        return
+    kind = number_kind(name)
+    if kind is None:
+        yield "is no number, so it has no min and max; expected {values: [...]}"
+    elif kind is int:
+        for bound in ("min", "max", "step"):
+            value = getattr(parameter, bound)
+            if value is not None and value != int(value):
+                yield f"{bound}: expected a whole number, found {value}"
