@@ -82,7 +82,7 @@ def _load(path: Path) -> dict[str, Any]:
             f"{path}: refused: it is not a plain file of tensors; loading it could run code that someone hid in it"
         ) from None
     except (RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        raise CheckpointError(f"{path}: damaged or not a checkpoint ({str(error).splitlines()[0][:200]})") from None
+        raise CheckpointError(f"{path}: damaged or not a checkpoint ({_first_line(error)})") from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, found {_describe(content)}")
     return content
@@ -98,3 +98,7 @@ def _describe(content: Any) -> str:
     if isinstance(content, Mapping):
         return f"{len(content)} entries ({', '.join(str(key) for key in list(content)[:3])}, ...)"
     return type(content).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]
