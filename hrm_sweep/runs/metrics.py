@@ -49,6 +49,16 @@ class MetricRow:
         """The scalar `name`, or None where it does not exist."""
         return self.values.get(name)
 
+    def non_finite(self) -> list[str]:
+        """Names of the values that are NaN or infinite; those of a module as `group.module`."""
+        names = [name for name, value in self.values.items() if not math.isfinite(value)]
+        return names + [
+            f"{group}.{name}"
+            for group, by_module in self.modules.items()
+            for name, value in by_module.items()
+            if not math.isfinite(value)
+        ]
+
     def to_json(self) -> str:
         record: dict[str, Any] = {"kind": self.kind, "step": self.step, "epoch": self.epoch, "time_s": self.time_s}
         record.update({name: _to_json(value) for name, value in self.values.items()})

@@ -148,19 +148,17 @@ class Run:
             modules=modules,
         )
         self._emit(row)
-        broken = [name for name, value in row.values.items() if not _is_finite(value)]
-        broken += [
-            f"{group}.{name}" for group in row.modules for name, v in row.modules[group].items() if not _is_finite(v)
-        ]
-        if broken:
-            raise NonFiniteError(
-                f"non-finite at optimizer step {row.step}: {', '.join(broken)}; the weights are lost, the last good "
-                "checkpoint is kept; try a third of lr, or a longer warm-up"
-            )
 
     def _emit(self, row: MetricRow) -> None:
+        """Write a row. A value that is not finite ends the run here, before a checkpoint can keep broken weights."""
         self.metrics.write(row)
         self.on_row(row)
+        if broken := row.non_finite():
+            shown = ", ".join(broken[:4]) + (f" and {len(broken) - 4} more" if len(broken) > 4 else "")
+            raise NonFiniteError(
+                f"non-finite at optimizer step {row.step}: {shown}; the last good checkpoint is kept; "
+                "try a third of lr, or a longer warm-up"
+            )
 
     def _end_of_interval(self) -> None:
         result = self._evaluate()
@@ -308,7 +306,3 @@ def _save_tensors(content: Mapping[str, object], path: Path) -> None:
                 f"{path}: the checkpoint could not be written, the disk may be full ({str(error).splitlines()[0]}); "
                 "free some space and continue with --resume"
             ) from None
-
-
-def _is_finite(value: float) -> bool:
-    return value == value and abs(value) != float("inf")
