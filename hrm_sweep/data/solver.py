@@ -168,7 +168,8 @@ def fewest_candidates(board: Board, nodes: IntArray) -> IntArray:
     """For each board the first cell, in reading order, of those with the fewest candidates above one."""
     counts: Digits = _COUNT_OF_BITS[nodes.reshape(board.cells, -1)]
     counts[counts == 1] = board.size + 1
-    return np.argmin(counts, axis=0)
+    cells: IntArray = counts.argmin(axis=0)
+    return cells
 
 
 def _branches(board: Board, nodes: Candidates) -> tuple[Candidates, IntArray]:
