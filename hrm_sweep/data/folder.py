@@ -26,6 +26,7 @@ IntArray = npt.NDArray[np.integer[Any]]
 
 SPLITS = ("train", "test")
 FIELDS = ("inputs", "labels", "puzzle_identifiers", "puzzle_indices", "group_indices")
+VALUE_FIELDS = ("inputs", "labels", "puzzle_identifiers")
 METADATA_FILE = "dataset.json"
 IDENTIFIERS_FILE = "identifiers.json"
 
@@ -160,14 +161,14 @@ def open_folder(path: str | Path) -> PuzzleFolder:
     if train.n_examples == 0:
         raise DataError(f"{path / 'train'}: no example in it; training needs at least one")
     if test is not None:
-        _require_same_task(path, train.metadata, test.metadata)
-    return PuzzleFolder(path, train, test, _read_identifiers(path / IDENTIFIERS_FILE))
+        require_same_task(path, train.metadata, test.metadata)
+    return PuzzleFolder(path, train, test, read_identifiers(path / IDENTIFIERS_FILE))
 
 
 def read_split(path: Path, *, scan_bytes: int | None = _OPENING_SCAN_BYTES) -> Split:
     """One split of a puzzle folder. Up to `scan_bytes` of each array of tokens are looked at; None means all."""
     metadata = read_metadata(path / METADATA_FILE)
-    return Split(metadata, tuple(_read_set(path, name, metadata, scan_bytes) for name in metadata.sets))
+    return Split(metadata, tuple(read_set(path, name, metadata, scan_bytes) for name in metadata.sets))
 
 
 def read_metadata(path: Path) -> SplitMetadata:
@@ -227,7 +228,7 @@ def _read_json(path: Path) -> Any:
         raise DataError(f"{path}: cannot be read: {error.strerror}") from None
 
 
-def _read_identifiers(path: Path) -> tuple[str, ...]:
+def read_identifiers(path: Path) -> tuple[str, ...]:
     if not path.exists():
         return ()
     names = _read_json(path)
@@ -236,7 +237,7 @@ def _read_identifiers(path: Path) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _require_same_task(path: Path, train: SplitMetadata, test: SplitMetadata) -> None:
+def require_same_task(path: Path, train: SplitMetadata, test: SplitMetadata) -> None:
     for key in ("seq_len", "vocab_size", "num_puzzle_identifiers"):
         if getattr(train, key) != getattr(test, key):
             raise DataError(
@@ -245,23 +246,22 @@ def _require_same_task(path: Path, train: SplitMetadata, test: SplitMetadata) ->
             )
 
 
-def _read_set(folder: Path, name: str, metadata: SplitMetadata, scan_bytes: int | None) -> PuzzleSet:
-    paths = {field: folder / f"{name}__{field}.npy" for field in FIELDS}
-    arrays = {field: _read_array(paths[field], 2 if field in ("inputs", "labels") else 1) for field in FIELDS}
-    puzzle_set = PuzzleSet(name, **arrays)
-    _require_shapes(puzzle_set, metadata, paths)
-    _require_order(puzzle_set, paths)
-    vocabulary = range(metadata.vocab_size)
-    _require_within(paths["inputs"], puzzle_set.inputs, vocabulary, None, "vocab_size", scan_bytes)
-    _require_within(paths["labels"], puzzle_set.labels, vocabulary, metadata.ignore_label_id, "vocab_size", scan_bytes)
-    identifiers = range(metadata.num_puzzle_identifiers)
-    _require_within(
-        paths["puzzle_identifiers"], puzzle_set.puzzle_identifiers, identifiers, None, "num_puzzle_identifiers", None
-    )
+def read_set(folder: Path, name: str, metadata: SplitMetadata, scan_bytes: int | None) -> PuzzleSet:
+    paths = array_paths(folder, name)
+    puzzle_set = PuzzleSet(name, **{field: read_array(paths[field], field) for field in FIELDS})
+    require_shapes(puzzle_set, metadata, paths)
+    require_order(puzzle_set, paths)
+    for field in VALUE_FIELDS:
+        require_values(paths[field], field, getattr(puzzle_set, field), metadata, scan_bytes)
     return puzzle_set
 
 
-def _read_array(path: Path, dimensions: int) -> IntArray:
+def array_paths(folder: Path, name: str) -> dict[str, Path]:
+    """The files of the set `name`, by field."""
+    return {field: folder / f"{name}__{field}.npy" for field in FIELDS}
+
+
+def read_array(path: Path, field: str) -> IntArray:
     """A read-only integer array, mapped into memory. Raises DataError when the file is no such array."""
     try:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -270,12 +270,17 @@ def _read_array(path: Path, dimensions: int) -> IntArray:
     except (ValueError, EOFError) as error:
         array = _read_empty_array(path)
         if array is None:
-            raise DataError(f"{path}: truncated, or not a .npy file ({error}); build or copy it again") from None
+            raise DataError(
+                f"{path}: truncated, or not a .npy file ({error}); delete the folder, then build or copy it again"
+            ) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    if not isinstance(array, np.ndarray) or not np.issubdtype(array.dtype, np.integer):
-        found = array.dtype if isinstance(array, np.ndarray) else "an archive"
-        raise DataError(f"{path}: expected an array of integers, found {found}")
+    if not isinstance(array, np.ndarray):
+        array.close()
+        raise DataError(f"{path}: expected an array, found an archive of arrays; save it with numpy.save")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise DataError(f"{path}: expected an array of integers, found {array.dtype}")
+    dimensions = 2 if field in ("inputs", "labels") else 1
     if array.ndim != dimensions:
         raise DataError(f"{path}: expected {dimensions} dimension(s), found the shape {array.shape}")
     # A plain view: indexing a np.memmap object costs several times the gather itself.
@@ -291,7 +296,7 @@ def _read_empty_array(path: Path) -> IntArray | None:
     return array if isinstance(array, np.ndarray) and array.size == 0 else None
 
 
-def _require_shapes(puzzle_set: PuzzleSet, metadata: SplitMetadata, paths: Mapping[str, Path]) -> None:
+def require_shapes(puzzle_set: PuzzleSet, metadata: SplitMetadata, paths: Mapping[str, Path]) -> None:
     if puzzle_set.inputs.shape[1] != metadata.seq_len:
         raise DataError(
             f"{paths['inputs']}: rows of {puzzle_set.inputs.shape[1]} cells, but seq_len is {metadata.seq_len} "
@@ -304,7 +309,7 @@ def _require_shapes(puzzle_set: PuzzleSet, metadata: SplitMetadata, paths: Mappi
         )
 
 
-def _require_order(puzzle_set: PuzzleSet, paths: Mapping[str, Path]) -> None:
+def require_order(puzzle_set: PuzzleSet, paths: Mapping[str, Path]) -> None:
     """puzzle_indices cut the examples into puzzles, group_indices cut the puzzles into groups that are not empty."""
     for field, end, parts, what in (
         ("puzzle_indices", puzzle_set.n_examples, puzzle_set.n_puzzles, "examples"),
@@ -319,7 +324,7 @@ def _require_order(puzzle_set: PuzzleSet, paths: Mapping[str, Path]) -> None:
             raise DataError(
                 f"{path}: expected to run from 0 to {end}, the number of {what}, found {indices[0]} to {indices[-1]}"
             )
-        steps = indices[1:].astype(np.int64) - indices[:-1]
+        steps = np.diff(indices.astype(np.int64))
         # A puzzle without examples is skipped in training; a group without puzzles cannot be drawn from.
         least = 1 if field == "group_indices" else 0
         if len(steps) and steps.min() < least:
@@ -330,24 +335,23 @@ def _require_order(puzzle_set: PuzzleSet, paths: Mapping[str, Path]) -> None:
             )
 
 
-def _require_within(
-    path: Path, array: IntArray, allowed: range, besides: int | None, key: str, scan_bytes: int | None
+def require_values(
+    path: Path, field: str, array: IntArray, metadata: SplitMetadata, scan_bytes: int | None = None
 ) -> None:
+    """Tokens lie in the vocabulary, puzzle identifiers among those that are counted in dataset.json."""
+    key = "num_puzzle_identifiers" if field == "puzzle_identifiers" else "vocab_size"
+    bound: int = getattr(metadata, key)
     if scan_bytes is not None and array.nbytes > scan_bytes:
         array = array[:: -(-array.nbytes // scan_bytes)]
-    if array.size == 0:
+    if array.size == 0 or (array.min() >= 0 and array.max() < bound):
         return
-    low, high = int(array.min()), int(array.max())
-    if low in allowed and high in allowed:
-        return
-    # Rare: a label that is not counted may lie outside the vocabulary, for example -100.
-    bad = ((array < allowed.start) | (array >= allowed.stop)) & (True if besides is None else array != besides)
+    bad = (array < 0) | (array >= bound)
+    if field == "labels" and metadata.ignore_label_id is not None:
+        bad &= array != metadata.ignore_label_id  # a label that is not counted may be any number, for example -100
     if bad.any():
-        place = np.argwhere(bad)[0]
-        value = array[tuple(place)]
         raise DataError(
-            f"{path}: expected values from 0 to {allowed.stop - 1} ({key} in {METADATA_FILE} is {allowed.stop}), "
-            f"found {value}; correct the file or {key}"
+            f"{path}: expected values from 0 to {bound - 1} ({key} in {METADATA_FILE} is {bound}), "
+            f"found {array[bad][0]}; correct the file or {key}"
         )
 
 
