@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from datetime import datetime
@@ -25,9 +26,7 @@ def train(
         typer.Argument(metavar="[PRESET_OR_FILE] [key=value ...]", help="What to train, and what to change in it."),
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where the run is written.")] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --run-dir from its checkpoint.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
 ) -> None:
     """Train one HRM.
 
@@ -42,13 +41,13 @@ def train(
     if stray := [argument for argument in arguments if "=" not in argument]:
         raise UsageError(f"{stray[0]!r}: expected key=value after the preset or file, for example epochs=60")
     overrides = parse_overrides(arguments)
-    if source is None and resume and run_dir is not None:
-        source = str(run_dir)
-    config = load_config(source or DEFAULT_PRESET, overrides)
-    if run_dir is None and config.checkpoint_path is not None:
-        run_dir = Path(config.checkpoint_path)
+    if run_dir is None and "checkpoint_path" in overrides:
+        run_dir = Path(str(overrides["checkpoint_path"]))
     if resume and (run_dir is None or not RunDirectory(run_dir).is_run()):
         raise UsageError(f"--resume: {run_dir or 'no --run-dir given'}: expected the folder of a run to continue")
+    config = load_config(source or (run_dir if resume and run_dir else DEFAULT_PRESET), overrides)
+    if run_dir is None and config.checkpoint_path is not None:
+        run_dir = Path(config.checkpoint_path)
     directory = RunDirectory(run_dir or _new_folder(source or DEFAULT_PRESET))
     sys.exit(_train(config, directory, resume))
 
@@ -64,6 +63,7 @@ def _train(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
     from hrm_sweep.training.session import prepare, run_training
 
     length = prepare(config).length  # raises before anything is written
+    path = shlex.quote(str(directory.path))
     interrupted = False
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -84,11 +84,11 @@ def _train(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
             say=view.say,
         )
         if status.state is State.FAILED:
-            view.say(f"next: hrm-sweep diagnose {directory.path}")
+            view.say(f"next: hrm-sweep diagnose {path}")
             return 1
         if interrupted:
-            view.say(f"continue with: hrm-sweep train --resume --run-dir {directory.path}")
+            view.say(f"continue with: hrm-sweep train --resume --run-dir {path}")
             return 130
         view.say(f"run directory: {directory.path}")
-        view.say(f"next: hrm-sweep diagnose {directory.path}")
+        view.say(f"next: hrm-sweep diagnose {path}")
         return 0
