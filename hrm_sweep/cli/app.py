@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.train import train
 
@@ -16,3 +17,5 @@ app = typer.Typer(
 )
 app.command()(train)
 app.command()(doctor)
+app.command()(diagnose)
+app.command()(rules)

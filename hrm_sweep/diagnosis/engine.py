@@ -1,0 +1,138 @@
+"""Runs the rules over the evidence of one run, ranks their findings, and sums them up in one sentence."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
+from hrm_sweep.diagnosis.finding import Finding, Verdict
+from hrm_sweep.diagnosis.gather import gather_evidence
+from hrm_sweep.diagnosis.registry import Rule, all_rules
+from hrm_sweep.diagnosis.summary import verdict_sentence
+from hrm_sweep.errors import DiskFullError
+from hrm_sweep.runs import RunDirectory, replaced_atomically
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is wrong with one run, if anything.
+
+    run       its directory.
+    verdict   one sentence.
+    findings  every rule exactly once, ranked: sick ones first, causes before their consequences.
+    fatal     the first finding that may end a run in mid-sweep, or None.
+    problems  what was there and could not be read.
+    """
+
+    run: Path
+    verdict: str
+    findings: tuple[Finding, ...]
+    fatal: Finding | None
+    problems: tuple[str, ...] = ()
+
+    @property
+    def leading(self) -> Finding | None:
+        """The finding to act on: the first that fired at warning or above, or None for a healthy run."""
+        return next((finding for finding in self.findings if finding.is_sick), None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 healthy, 1 a rule fired at warning or above."""
+        return int(self.leading is not None)
+
+    def to_mapping(self) -> dict[str, Any]:
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "run": str(self.run),
+            "verdict": self.verdict,
+            "findings": [finding.to_mapping() for finding in self.findings],
+        }
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_mapping(), indent=1, allow_nan=False)
+
+
+def diagnose_run(path: Path, *, write: bool = True, data: Path | None = None, now: float | None = None) -> Diagnosis:
+    """Diagnose the run in the folder `path`, finished, live, killed or damaged, ours or of the reference.
+
+    With `write`, a run directory of ours also gets diagnosis.json; a folder that cannot be written is left as it is.
+    Raises RunDirectoryError when `path` is no run directory.
+    """
+    evidence = gather_evidence(Path(path), data=data, now=now)
+    diagnosis = diagnose(evidence)
+    if write and not evidence.is_reference:
+        _write(RunDirectory(evidence.path).diagnosis, diagnosis)
+    return diagnosis
+
+
+def diagnose(evidence: Evidence) -> Diagnosis:
+    """Judge evidence by every rule. Pure: the same evidence gives the same diagnosis."""
+    rules = all_rules()
+    findings = rank([judge(rule, evidence) for rule in rules], rules)
+    fatal_ids = {rule.id for rule in rules if rule.fatal}
+    fatal = next((each for each in findings if each.rule in fatal_ids and _is_error(each)), None)
+    return Diagnosis(evidence.path, verdict_sentence(evidence, findings), findings, fatal, evidence.problems)
+
+
+def judge(rule: Rule, evidence: Evidence) -> Finding:
+    """One rule's finding. Missing data becomes the verdict `unknown` here and nowhere else."""
+    try:
+        outcome = rule.judge(evidence)
+    except MissingEvidence as missing:
+        return Finding(
+            rule.id, Verdict.UNKNOWN, rule.severity, rule.title, (), f"Needs {missing}.", None, rule.reference
+        )
+    return Finding(
+        rule=rule.id,
+        verdict=outcome.verdict,
+        severity=outcome.severity or rule.severity,
+        title=outcome.title or rule.title,
+        evidence=outcome.evidence,
+        explanation=outcome.explanation,
+        remedy=outcome.remedy,
+        reference=rule.reference,
+    )
+
+
+def rank(findings: Sequence[Finding], rules: Sequence[Rule]) -> tuple[Finding, ...]:
+    """Fired before unknown before clear. Among the fired: causes before consequences, then the worse first."""
+    causes = {rule.id: rule.causes for rule in rules}
+    sick = {finding.rule for finding in findings if finding.is_sick}
+    explained = {consequence for cause in sick for consequence in _consequences(cause, causes) if consequence != cause}
+    order = {Verdict.FIRED: 0, Verdict.UNKNOWN: 1, Verdict.CLEAR: 2}
+
+    def key(finding: Finding) -> tuple[int, bool, bool, int]:
+        is_consequence = finding.rule in explained
+        return (order[finding.verdict], not finding.is_sick, is_consequence, -finding.severity.rank)
+
+    return tuple(sorted(findings, key=key))
+
+
+def _consequences(rule_id: str, causes: dict[str, tuple[str, ...]]) -> set[str]:
+    """Everything that follows from a rule, directly or through others."""
+    found: set[str] = set()
+    todo = list(causes.get(rule_id, ()))
+    while todo:
+        consequence = todo.pop()
+        if consequence not in found:
+            found.add(consequence)
+            todo.extend(causes.get(consequence, ()))
+    return found
+
+
+def _is_error(finding: Finding) -> bool:
+    return finding.verdict is Verdict.FIRED and finding.severity.value == "error"
+
+
+def _write(path: Path, diagnosis: Diagnosis) -> None:
+    try:
+        with replaced_atomically(path) as temporary:
+            temporary.write_text(diagnosis.to_json(), encoding="utf-8")
+    except (OSError, DiskFullError):
+        return  # a read-only folder, a full disk: the diagnosis is still returned, printed and attached

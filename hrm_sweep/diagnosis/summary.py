@@ -1,0 +1,40 @@
+"""The verdict of a diagnosis in one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hrm_sweep.diagnosis.evidence import Evidence
+from hrm_sweep.diagnosis.finding import Finding, Verdict
+
+
+def verdict_sentence(evidence: Evidence, findings: Sequence[Finding]) -> str:
+    """`findings` are ranked. Begins with Sick, Healthy, Healthy so far or Cannot tell."""
+    sick = [finding for finding in findings if finding.is_sick]
+    if sick:
+        others = f", and {len(sick) - 1} more finding(s)" if len(sick) > 1 else ""
+        return f"Sick: {_lower_first(sick[0].title)} ({sick[0].rule}, {sick[0].severity.value}){others}."
+    if _nothing_measured(evidence):
+        unknown = sum(finding.verdict is Verdict.UNKNOWN for finding in findings)
+        return f"Cannot tell: nothing was measured yet, so {unknown} of {len(findings)} rules have no data."
+    so_far = "Healthy" if evidence.is_ended else "Healthy so far"
+    return f"{so_far}: no rule fired at warning or above {_where(evidence)}."
+
+
+def _nothing_measured(evidence: Evidence) -> bool:
+    return not len(evidence.rows) and not len(evidence.evaluations) and not evidence.checkpoints
+
+
+def _where(evidence: Evidence) -> str:
+    plan = evidence.known_plan
+    steps = (
+        f"after {evidence.steps_done} steps"
+        if plan is None
+        else f"at step {evidence.steps_done} of {plan.trained_steps}"
+    )
+    exact = evidence.evaluations.get("exact_accuracy")
+    return steps + (f", exact accuracy {exact.last:.3f}" if exact is not None and len(exact) else "")
+
+
+def _lower_first(text: str) -> str:
+    return text if text[:2].isupper() else text[:1].lower() + text[1:]

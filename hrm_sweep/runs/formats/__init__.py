@@ -1,0 +1,27 @@
+"""Run directories of any origin: each format has `recognises(path)` and `read(path)`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from hrm_sweep.errors import RunDirectoryError
+from hrm_sweep.runs.formats import ours, reference
+from hrm_sweep.runs.formats.curves import Curves, CurvesBuilder, Series, read_curves
+from hrm_sweep.runs.formats.recorded import RecordedRun, Source
+
+__all__ = ["Curves", "CurvesBuilder", "RecordedRun", "Series", "Source", "read_curves", "read_run"]
+
+
+def read_run(path: Path) -> RecordedRun:
+    """The run in the folder `path`. Raises RunDirectoryError when the folder is missing or holds no run."""
+    if not path.exists():
+        raise RunDirectoryError(f"{path}: there is no such folder; name a run directory, for example one under trials/")
+    if not path.is_dir():
+        raise RunDirectoryError(f"{path}: expected the folder of a run, found a file; name the folder it lies in")
+    for recognises, read in ((ours.recognises, ours.read), (reference.recognises, reference.read)):
+        if recognises(path):
+            return read(path)
+    raise RunDirectoryError(
+        f"{path}: not a run directory; expected config.yaml and metrics.jsonl (hrm-sweep), "
+        "or all_config.yaml and step_N files (the reference implementation)"
+    )

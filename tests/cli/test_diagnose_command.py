@@ -1,0 +1,88 @@
+"""`hrm-sweep diagnose` and `hrm-sweep rules`, as a user sees them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from hrm_sweep.cli.app import app
+from hrm_sweep.diagnosis import all_rules
+from hrm_sweep.errors import UsageError
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+
+
+@pytest.fixture
+def healthy(folder: Path) -> Path:
+    shutil.copytree(FIXTURES / "runs" / "healthy", folder / "healthy")
+    return Path("healthy")
+
+
+@pytest.fixture
+def frozen(folder: Path) -> Path:
+    shutil.copytree(FIXTURES / "official_runs" / "frozen_embeddings", folder / "frozen")
+    return Path("frozen")
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["diagnose", *map(str, arguments)], env={"COLUMNS": "200"})
+
+
+def test_a_healthy_run_exits_with_0(healthy: Path) -> None:
+    result = run(healthy)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[:2] == [
+        "healthy",
+        "Healthy: no rule fired at warning or above at step 936 of 936, exact accuracy 0.110.",
+    ]
+
+
+def test_a_sick_run_exits_with_1_and_shows_evidence_and_remedy(frozen: Path) -> None:
+    result = run(frozen, "--data", FIXTURES / "sudoku-4x4")
+    assert result.exit_code == 1
+    lines = result.stdout.splitlines()
+    assert lines[1].startswith("Sick: the puzzle embedding is frozen by configuration")
+    assert any("largest absolute weight" in line and "624" in line for line in lines)
+    assert any(line.strip() == "try: puzzle_emb_lr=0.01" for line in lines)
+
+
+def test_json_of_one_run_is_an_object_and_of_several_a_list(healthy: Path, frozen: Path) -> None:
+    one = json.loads(run(healthy, "--json").stdout)
+    both = run(healthy, frozen, "--json")
+    assert one["run"] == "healthy"
+    assert [entry["run"] for entry in json.loads(both.stdout)] == ["healthy", "frozen"]
+    assert both.exit_code == 1
+
+
+def test_an_unreadable_run_exits_with_2_and_the_others_are_still_reported(healthy: Path) -> None:
+    result = run("nowhere", healthy)
+    assert result.exit_code == 2
+    assert "nowhere: there is no such folder" in result.stderr
+    assert "Healthy" in result.stdout
+
+
+def test_explain_prints_the_catalogue_entry(folder: Path) -> None:
+    result = run("--explain", "frozen_puzzle_embedding")
+    assert result.exit_code == 0
+    assert "How it is decided" in result.stdout
+
+
+def test_explain_knows_what_was_meant(folder: Path) -> None:
+    result = run("--explain", "frozen_puzle_embeding")
+    assert isinstance(result.exception, UsageError)
+    assert "did you mean frozen_puzzle_embedding?" in str(result.exception)
+
+
+def test_naming_no_run_says_what_to_name(folder: Path) -> None:
+    assert "no run directory named" in str(run().exception)
+
+
+def test_rules_lists_every_rule(folder: Path) -> None:
+    listed = CliRunner().invoke(app, ["rules"], env={"COLUMNS": "200"}).stdout
+    assert all(rule.id in listed for rule in all_rules())
+    entries = json.loads(CliRunner().invoke(app, ["rules", "--json"]).stdout)
+    assert [entry["id"] for entry in entries] == [rule.id for rule in all_rules()]

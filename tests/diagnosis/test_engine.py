@@ -1,0 +1,154 @@
+"""The engine: every rule once, causes first, one sentence, atomic JSON, and no run that makes it crash."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hrm_sweep.diagnosis import Finding, Severity, Verdict, all_rules, diagnose_run
+from hrm_sweep.diagnosis.engine import rank
+from hrm_sweep.errors import RunDirectoryError
+
+
+def test_every_rule_appears_exactly_once(healthy: Any) -> None:
+    rules = [finding.rule for finding in healthy.diagnose().findings]
+    assert sorted(rules) == sorted(rule.id for rule in all_rules())
+
+
+def test_the_json_has_the_fields_of_the_contract(healthy: Any) -> None:
+    record = json.loads(healthy.config(puzzle_emb_lr=0).diagnose().to_json())
+    assert list(record) == ["schema_version", "run", "verdict", "findings"]
+    first = record["findings"][0]
+    assert list(first) == [
+        "rule",
+        "verdict",
+        "severity",
+        "title",
+        "evidence",
+        "explanation",
+        "remedy",
+        "reference",
+    ]
+    assert first["remedy"] == {"overrides": {"puzzle_emb_lr": 0.01}}
+    assert set(first["evidence"][0]) == {"quantity", "step", "value", "threshold", "margin"}
+
+
+def test_the_diagnosis_is_written_into_our_own_run_directory(healthy: Any) -> None:
+    diagnosis = diagnose_run(healthy.path, data=healthy.data)
+    assert (healthy.path / "diagnosis.json").read_text() == diagnosis.to_json()
+
+
+def test_a_folder_that_cannot_be_written_is_still_diagnosed(healthy: Any) -> None:
+    (healthy.path / "diagnosis.json").mkdir()  # in the way of the file, also for root
+    assert diagnose_run(healthy.path, data=healthy.data).exit_code == 0
+
+
+def test_the_verdict_says_healthy_so_far_while_a_run_lives(healthy: Any) -> None:
+    live = healthy.until(312).status(owner={"host": "another machine", "pid": 1, "started": "1"})
+    assert live.diagnose().verdict.startswith("Healthy so far: no rule fired at warning or above at step 312 of 936")
+
+
+def test_the_verdict_names_the_leading_finding(healthy: Any) -> None:
+    assert healthy.config(lr_warmup_steps=5000).diagnose().verdict.startswith("Sick: the warm-up is as long as the run")
+
+
+def test_the_verdict_cannot_tell_without_measurements(healthy: Any) -> None:
+    fresh = healthy.without("metrics.jsonl").status(state="running", step=0)
+    diagnosis = fresh.diagnose()
+    assert diagnosis.verdict.startswith("Cannot tell")
+    assert diagnosis.exit_code == 0
+
+
+def test_a_cause_is_named_before_a_worse_consequence() -> None:
+    rules = all_rules()
+    cause, consequence = "frozen_puzzle_embedding", "zero_exact_dead"
+    assert consequence in next(rule.causes for rule in rules if rule.id == cause)
+    findings = [_fired(consequence, Severity.ERROR), _fired(cause, Severity.WARNING)]
+    assert [finding.rule for finding in rank(findings, rules)] == [cause, consequence]
+
+
+def _fired(rule: str, severity: Severity) -> Finding:
+    return Finding(rule, Verdict.FIRED, severity, rule, (), "", None, "")
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda path: path / "nowhere", "there is no such folder"),
+        (lambda path: path, "not a run directory"),
+        (lambda path: _file(path / "metrics.jsonl"), "found a file"),
+    ],
+)
+def test_what_is_no_run_directory_is_refused(tmp_path: Path, make: Any, expected: str) -> None:
+    with pytest.raises(RunDirectoryError, match=expected):
+        diagnose_run(make(tmp_path))
+
+
+def _file(path: Path) -> Path:
+    path.write_text("{}")
+    return path
+
+
+@pytest.mark.parametrize("missing", ["config.yaml", "environment.json", "metrics.jsonl", "status.json"])
+def test_any_one_file_may_be_missing(healthy: Any, missing: str) -> None:
+    assert healthy.without(missing).diagnose().leading is None
+
+
+def test_a_torn_last_line_is_left_out_and_mentioned(healthy: Any) -> None:
+    with (healthy.path / "metrics.jsonl").open("a") as handle:
+        handle.write('{"kind": "train", "step": 946, "los')
+    diagnosis = healthy.diagnose()
+    assert diagnosis.leading is None
+    assert any("torn in mid-write" in problem for problem in diagnosis.problems)
+
+
+def test_a_config_of_a_newer_version_makes_rules_unknown_and_says_why(healthy: Any) -> None:
+    with (healthy.path / "config.yaml").open("a") as handle:
+        handle.write("flux_capacitor: 1.21\n")
+    diagnosis = healthy.diagnose()
+    assert diagnosis.leading is None
+    assert any("flux_capacitor" in problem for problem in diagnosis.problems)
+
+
+JUNK = st.one_of(st.none(), st.booleans(), st.floats(), st.text(max_size=3), st.lists(st.integers(), max_size=3))
+
+
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 96),
+            st.sampled_from(["loss", "lm_loss", "step", "count", "kind", "grad_norm", "puzzle_emb", "act_histogram"]),
+            JUNK,
+        ),
+        max_size=10,
+    )
+)
+def test_no_content_of_a_metrics_file_makes_it_crash(healthy: Any, junk: list[tuple[int, str, Any]]) -> None:
+    file = healthy.path / "metrics.jsonl"
+    original = file.read_text()
+    lines = original.splitlines()
+    for line, key, value in junk:
+        lines[line] = json.dumps(json.loads(lines[line]) | {key: value})
+    file.write_text("\n".join(lines))
+    try:
+        json.loads(healthy.diagnose().to_json())
+    finally:
+        file.write_text(original)
+
+
+def test_a_run_of_ours_is_diagnosed_without_torch_and_optuna(healthy: Any) -> None:
+    code = (
+        "import sys, pathlib; from hrm_sweep.diagnosis import diagnose_run; "
+        "diagnose_run(pathlib.Path(sys.argv[1])); "
+        "print(sorted({'torch', 'optuna', 'pandas'} & set(sys.modules)))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code, str(healthy.path)], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
