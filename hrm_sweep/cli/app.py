@@ -7,6 +7,7 @@ import typer
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.train import train
+from hrm_sweep.cli.worker import worker
 
 app = typer.Typer(
     name="hrm-sweep",
@@ -19,3 +20,4 @@ app.command()(train)
 app.command()(doctor)
 app.command()(diagnose)
 app.command()(rules)
+app.command(hidden=True)(worker)

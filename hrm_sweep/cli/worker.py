@@ -1,0 +1,40 @@
+"""`hrm-sweep worker`: what engines start. Not on the first help screen, for people have no need of it."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    study: Annotated[str, typer.Option(help="Name of a study that exists in the storage.")],
+    storage: Annotated[
+        str | None, typer.Option(help="URL of the storage; with a password rather as HRM_SWEEP_STORAGE.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each trial.")] = 1,
+    until: Annotated[float, typer.Option(help="Start no trial after this time, in seconds since 1970.")] = float("inf"),
+    tied: Annotated[bool, typer.Option("--tied", help="End with the process that holds standard input.")] = False,
+    training: Annotated[str | None, typer.Option(help="module:function that trains, for tests and adapters.")] = None,
+) -> None:
+    """Run trials of a study, one after another, until its budget is reached.
+
+    Example: hrm-sweep worker --study quickstart --storage postgresql+psycopg://sweep@db/sweeps
+    """
+    import os
+
+    from hrm_sweep.sweep.child import TRAINING
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, quiet_optuna
+    from hrm_sweep.sweep.study import open_study
+    from hrm_sweep.sweep.worker import Orders, limit_threads, obey_signals, tie_to_parent, work
+
+    quiet_optuna()
+    orders = Orders()
+    obey_signals(orders)
+    if tied:
+        tie_to_parent(orders)
+    limit_threads(threads)
+    # Taken out of the environment, for children and what they start have no business with the storage.
+    from_environment = os.environ.pop(STORAGE_VARIABLE, None)
+    opened = open_study(storage or from_environment or DEFAULT_STORAGE, study)
+    work(opened, orders, threads=threads, until=until, training=training or TRAINING)

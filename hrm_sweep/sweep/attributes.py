@@ -1,0 +1,16 @@
+"""The names under which a study and its trials carry what Optuna has no field for. DESIGN contract 4."""
+
+# of a trial
+OWNER = "owner"  # {host, pid, started} of the worker
+SEED = "seed"
+RUN_DIR = "run_dir"
+RETRY_OF = "retry_of"  # number of the attempt before
+REPLICATE_OF = "replicate_of"  # number of an earlier trial with the same values and another seed
+PRUNED_BY = "pruned_by"
+CAUSE = "cause"
+MESSAGE = "message"
+VERDICT = "verdict"
+
+# of a study
+SPACE = "space"  # the whole search space, its base inlined
+HOLDOUT = "holdout"  # {trial, exact_accuracy, n}

@@ -1,0 +1,271 @@
+"""Who may start which trial: an exact budget over any number of workers, restarts and kills.
+
+Every decision is taken under the study's lock, from the database alone. A trial is born RUNNING in one transaction,
+with its owner and everything that a recovery needs, so there is no moment at which a kill leaves a trial that nobody
+can account for. A trial that is RUNNING although its owner is gone is failed as killed at the next decision.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import signal
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+from random import Random
+from typing import Any
+
+import optuna
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import FrozenTrial, TrialState
+
+from hrm_sweep.runs import Cause, Owner, RunDirectory, read_status
+from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.conditions import all_hold
+from hrm_sweep.sweep.parameters import draw
+from hrm_sweep.sweep.reachable import every_combination
+from hrm_sweep.sweep.samplers import BruteForce, Exhaustive
+from hrm_sweep.sweep.storage import study_lock
+from hrm_sweep.sweep.study import Chain, Study
+
+_FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
+_ORPHAN_GRACE_S = 3.0  # a child ends within 2 s of its worker's death
+
+
+@dataclass(frozen=True)
+class Claim:
+    """The right, and the duty, to run one trial.
+
+    values     the parameters that exist for it.
+    seed       of the run; a retry has that of the first attempt.
+    directory  of the run; a retry has that of the first attempt, and continues there.
+    retry_of   number of the attempt before, None for the first.
+    """
+
+    trial: optuna.Trial
+    values: Mapping[str, Any]
+    seed: int
+    directory: RunDirectory
+    retry_of: int | None
+
+    @property
+    def number(self) -> int:
+        return self.trial.number
+
+
+class Nothing(Enum):
+    """Why there is nothing to run."""
+
+    FOR_NOW = "the budget is given out, but a running trial may still come back as a retry"
+    FOR_GOOD = "the budget is reached, or every combination was tried"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where a study stands against its budget.
+
+    given_out   chains that were started.
+    ended       chains that will not be tried again.
+    due         chains whose last attempt failed and will be repeated.
+    running     chains with an owner that is alive, as far as can be known.
+    left        chains that may still be started.
+    """
+
+    given_out: int
+    ended: int
+    due: int
+    running: int
+    left: int
+
+    @property
+    def is_reached(self) -> bool:
+        return self.left == 0 and self.due == 0 and self.running == 0
+
+
+def account(study: Study) -> Account:
+    """Count; changes nothing."""
+    all_chains = study.chains()
+    given_out = [chain for chain in all_chains if chain.last.state is not TrialState.WAITING]
+    due = sum(study.is_due(chain) for chain in all_chains)
+    running = sum(_owner_may_live(chain.last) for chain in given_out)
+    left = max(0, study.space.budget.trials - len(given_out))
+    if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
+        left = 0
+    ended = sum(chain.last.state.is_finished() for chain in given_out) - due
+    return Account(len(given_out), ended, due, running, left)
+
+
+def claim(study: Study, owner: Owner) -> Claim | Nothing:
+    """Take the next trial: what a dead worker left and other retries that are due; then one that somebody else put in
+    the study's queue (`hrm-sweep` itself queues nothing); then a new one."""
+    with study_lock(study.storage_url, study.name):
+        recover(study)
+        all_chains = study.chains()
+        for chain in all_chains:
+            if study.is_due(chain):
+                return _begin_retry(study, owner, chain)
+        given_out = [chain for chain in all_chains if chain.last.state is not TrialState.WAITING]
+        if len(given_out) < study.space.budget.trials:
+            queued = [chain.last for chain in all_chains if chain.last.state is TrialState.WAITING]
+            if queued:
+                return _adopt(study, owner, queued[0], all_chains)
+            if not _is_exhausted(study, all_chains):
+                return _begin_new(study, owner, all_chains)
+        return Nothing.FOR_NOW if any(_owner_may_live(chain.last) for chain in given_out) else Nothing.FOR_GOOD
+
+
+def recover(study: Study) -> list[int]:
+    """Fail, as killed, every trial whose worker on this host is gone; returns their numbers.
+
+    A child of such a worker ends by itself; one that does not is killed here, so that a retry finds its run directory
+    free. Trials of other hosts, and of other programs (no owner), are left alone.
+    """
+    recovered = []
+    for chain in study.chains():
+        trial, owner = chain.last, owner_of(chain.last)
+        if trial.state is not TrialState.RUNNING or owner is None or _owner_may_live(trial):
+            continue
+        _end_orphan(study.run_directory(chain.first.number))
+        try:
+            study.storage.set_trial_user_attr(trial._trial_id, attributes.CAUSE, str(Cause.KILLED))
+            study.storage.set_trial_user_attr(trial._trial_id, attributes.MESSAGE, f"its worker ({owner.pid}) died")
+        except UpdateFinishedTrialError:
+            continue  # its last act was to tell it
+        study.optuna.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+        recovered.append(trial.number)
+    return recovered
+
+
+def owner_of(trial: FrozenTrial) -> Owner | None:
+    given = trial.user_attrs.get(attributes.OWNER)
+    return Owner(**given) if given else None
+
+
+def _owner_may_live(trial: FrozenTrial) -> bool:
+    """Whether a trial is running and may still be told by its worker. Of other hosts we cannot know."""
+    owner = owner_of(trial)
+    return trial.state is TrialState.RUNNING and owner is not None and (not owner.on_this_host() or owner.is_alive())
+
+
+def _end_orphan(directory: RunDirectory) -> None:
+    status = read_status(directory.status)
+    if status is None or status.ended_at is not None or not status.owner.on_this_host():
+        return
+    give_up = time.monotonic() + _ORPHAN_GRACE_S
+    while status.owner.is_alive() and time.monotonic() < give_up:
+        time.sleep(0.05)
+    if status.owner.is_alive():
+        os.kill(status.owner.pid, signal.SIGKILL)
+
+
+def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
+    before = chain.last
+    attrs = {
+        name: value
+        for name, value in before.user_attrs.items()
+        if name in (attributes.SEED, attributes.RUN_DIR, attributes.REPLICATE_OF)
+    }
+    attrs[attributes.RETRY_OF] = before.number
+    trial = _born(study, owner, {**_fixed(before), **before.params}, attrs)
+    directory = study.run_directory(chain.first.number)
+    return Claim(trial, _draw_all(study, trial), attrs[attributes.SEED], directory, before.number)
+
+
+def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:
+    """Start one more chain: the next point of `first`, the next combination of an exhaustive sampler, or a draw."""
+    if len(all_chains) < len(study.space.first):
+        fixed: Mapping[str, Any] = study.space.first[len(all_chains)]
+    elif isinstance(study.space.sampler, Exhaustive):
+        fixed = _next_combination(study, all_chains) or {}
+    else:
+        fixed = {}
+    number = len(study.trials())  # under the lock, so this is the number it will get
+    trial = _born(study, owner, fixed, _attributes_of_new(study, number))
+    return _first_attempt(study, trial, all_chains)
+
+
+def _adopt(study: Study, owner: Owner, queued: FrozenTrial, all_chains: list[Chain]) -> Claim:
+    """Run a trial that was put in the queue with Optuna's own tools. Until it is RUNNING anyone may adopt it."""
+    attrs = {attributes.OWNER: dataclasses.asdict(owner), **_attributes_of_new(study, queued.number)}
+    for name, value in attrs.items():
+        study.storage.set_trial_user_attr(queued._trial_id, name, value)
+    study.storage.set_trial_state_values(queued._trial_id, TrialState.RUNNING)
+    return _first_attempt(study, _handle(study, queued._trial_id, queued.number), all_chains)
+
+
+def _attributes_of_new(study: Study, number: int) -> dict[str, Any]:
+    seed = int(study.space.overrides.get("seed", study.space.sampler.seed)) + number
+    return {attributes.SEED: seed, attributes.RUN_DIR: study.run_directory(number).path.as_posix()}
+
+
+def _first_attempt(study: Study, trial: optuna.Trial, all_chains: list[Chain]) -> Claim:
+    values = _draw_all(study, trial)
+    equal = _finished_with(all_chains, values)
+    if equal is not None:
+        trial.set_user_attr(attributes.REPLICATE_OF, equal)
+    return Claim(trial, values, trial.user_attrs[attributes.SEED], study.run_directory(trial.number), None)
+
+
+def _born(study: Study, owner: Owner, fixed: Mapping[str, Any], attrs: Mapping[str, Any]) -> optuna.Trial:
+    """A new RUNNING trial with everything that a recovery needs, written in one transaction.
+
+    This stands in for `enqueue_trial` and `ask`, between which a kill would leave a trial without an owner.
+    """
+    template = optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        user_attrs={attributes.OWNER: dataclasses.asdict(owner), **attrs},
+        system_attrs={_FIXED: dict(fixed)} if fixed else {},
+    )
+    trial_id = study.storage.create_new_trial(study.id, template_trial=template)
+    return _handle(study, trial_id, study.storage.get_trial_number_from_id(trial_id))
+
+
+def _handle(study: Study, trial_id: int, number: int) -> optuna.Trial:
+    study.optuna.sampler = study.space.sampler.build(number)
+    return optuna.Trial(study.optuna, trial_id)
+
+
+def _fixed(trial: FrozenTrial) -> dict[str, Any]:
+    """The values that a trial was born with, whether or not it lived to draw them."""
+    return dict(trial.system_attrs.get(_FIXED, {}))
+
+
+def _draw_all(study: Study, trial: optuna.Trial) -> dict[str, Any]:
+    """Draw every parameter that exists for this trial, those first that others depend on."""
+    values: dict[str, Any] = {}
+    for name in study.space.order():
+        parameter = study.space.parameters[name]
+        if all_hold(parameter.conditions(), values):
+            values[name] = draw(trial, name, parameter)
+    return values
+
+
+def _is_exhausted(study: Study, all_chains: list[Chain]) -> bool:
+    """Whether an exhaustive sampler has nothing left; other samplers never run out."""
+    if len(all_chains) < len(study.space.first) or not isinstance(study.space.sampler, Exhaustive):
+        return False
+    return _next_combination(study, all_chains) is None
+
+
+def _next_combination(study: Study, all_chains: list[Chain]) -> dict[str, Any] | None:
+    """The first combination, in the sampler's order, that no chain has."""
+    tried = {_key({**_fixed(chain.last), **chain.last.params}) for chain in all_chains}
+    combinations = every_combination(study.space)
+    if isinstance(study.space.sampler, BruteForce):
+        shuffled = list(combinations)
+        Random(study.space.sampler.seed).shuffle(shuffled)
+        combinations = iter(shuffled)
+    return next((one for one in combinations if _key(one) not in tried), None)
+
+
+def _finished_with(all_chains: list[Chain], values: Mapping[str, Any]) -> int | None:
+    """The first finished trial with these values."""
+    wanted = _key(values)
+    finished = (chain.last for chain in all_chains if chain.last.state.is_finished())
+    return next((trial.number for trial in finished if _key(trial.params) == wanted), None)
+
+
+def _key(values: Mapping[str, Any]) -> str:
+    return repr(sorted(values.items()))

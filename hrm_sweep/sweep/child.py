@@ -1,0 +1,89 @@
+"""The process that trains one trial. The only file of the sweep that reaches training, and so torch.
+
+A worker starts it, follows its metrics.jsonl, and asks it to stop through a pipe. The end of that pipe is the end of
+the worker: the child then ends itself at once, marking nothing; whoever recovers the trial continues from its
+checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from hrm_sweep.config import RunConfig
+from hrm_sweep.runs import RunDirectory, State, Status, StopReason
+
+TRAINING = "hrm_sweep.training.session:run_training"
+"""What trains, by name, so that it is imported (with torch) only where it runs."""
+
+UNDER_WAY = "under way"
+"""What a child says when its first step is done: from then on metrics.jsonl holds nothing that a resume cuts off."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One attempt at one trial. `training` is `module:function`, called as run_training is."""
+
+    config: RunConfig
+    run_dir: Path
+    threads: int
+    training: str = TRAINING
+
+
+class Control:
+    """What the worker wants, as the training asks for it after each step."""
+
+    def __init__(self, say_under_way: Callable[[], None]) -> None:
+        self.reason: StopReason | None = None
+        self._say_under_way = say_under_way
+        self._is_under_way = False
+
+    def stop(self) -> StopReason | None:
+        if not self._is_under_way:
+            self._is_under_way = True
+            self._say_under_way()
+        return self.reason
+
+
+def main(connection: Connection, job: Job) -> None:
+    """Entry point of the process. Exit code 0 unless the run failed."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # a process group of its own, so that a kill reaches whatever the training starts
+    _print_into(RunDirectory(job.run_dir).log)
+    control = Control(lambda: connection.send(UNDER_WAY))
+    threading.Thread(target=_listen, args=(connection, control), daemon=True).start()
+    status = train(job, control)
+    sys.exit(1 if status.state is State.FAILED else 0)
+
+
+def train(job: Job, control: Control) -> Status:
+    """Train, from the last checkpoint if there is one."""
+    module, _, function = job.training.partition(":")
+    run_training: Callable[..., Status] = getattr(importlib.import_module(module), function)
+    return run_training(job.config, RunDirectory(job.run_dir), resume=True, threads=job.threads, stop=control.stop)
+
+
+def _listen(connection: Connection, control: Control) -> None:
+    try:
+        while True:
+            control.reason = StopReason(connection.recv())
+    except (EOFError, OSError):
+        os._exit(1)  # the worker is gone; every step from here on would be lost work on a machine that is needed
+
+
+def _print_into(log: Path) -> None:
+    """Let everything this process prints, also from C code, go to the run's log."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+    sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
+    sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)

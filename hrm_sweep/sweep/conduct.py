@@ -1,0 +1,89 @@
+"""Conducts one call of `run`: keeps workers alive until the budget is reached, and passes on what the user wants."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from hrm_sweep.errors import StorageError
+from hrm_sweep.sweep.budget import Account, account, recover
+from hrm_sweep.sweep.engines.base import Engine
+from hrm_sweep.sweep.storage import patiently, study_lock
+from hrm_sweep.sweep.study import Study
+
+_POLL_S = 0.5
+_GIVE_UP_AFTER = 5  # workers that died one after another without a trial having ended
+
+
+class Wish(Enum):
+    """What the user wants of a running study."""
+
+    GO_ON = 0
+    DRAIN = 1
+    STOP = 2
+    KILL = 3
+
+
+@dataclass(frozen=True)
+class Conducted:
+    """How a call ended."""
+
+    account: Account
+    interrupted: bool
+
+
+def conduct(
+    study: Study,
+    engine: Engine,
+    jobs: int,
+    *,
+    until: float | None = None,
+    wish: Callable[[], Wish] = lambda: Wish.GO_ON,
+    show: Callable[[Account], None] = lambda account: None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Conducted:
+    """Run the study until its budget is reached, `until` has come, or the user wishes otherwise.
+
+    wish   asked all the time; it only ever rises.
+    show   is given the account at every look.
+    say    one line for the user.
+
+    Raises StorageError when the workers die again and again without getting a trial done.
+    """
+    _recover(study)
+    obeyed = Wish.GO_ON
+    ended_at_last_death, deaths = -1, 0
+    while True:
+        now = patiently(lambda: account(study))
+        show(now)
+        wanted = wish()
+        if wanted.value > obeyed.value:
+            {Wish.DRAIN: engine.drain, Wish.STOP: engine.stop, Wish.KILL: engine.kill}[wanted]()
+            obeyed = wanted
+        for complaint in engine.complaints():
+            say(complaint)
+            deaths = deaths + 1 if now.ended == ended_at_last_death else 1
+            ended_at_last_death = now.ended
+            if deaths >= _GIVE_UP_AFTER:
+                engine.stop()
+                raise StorageError(f"{deaths} workers died without getting a trial done; the last: {complaint}")
+        may_start = obeyed is Wish.GO_ON and (until is None or time.time() < until)
+        if engine.alive() == 0 and (now.is_reached or not may_start):
+            break
+        if may_start:
+            wanted_workers = min(jobs, now.left + now.due + now.running)
+            if engine.alive() == 0 and wanted_workers == 0:
+                break  # only trials of other programs are still running
+            engine.start(max(0, wanted_workers - engine.alive()))
+        time.sleep(_POLL_S)
+    _recover(study)
+    last = patiently(lambda: account(study))
+    show(last)
+    return Conducted(last, interrupted=obeyed is not Wish.GO_ON)
+
+
+def _recover(study: Study) -> None:
+    with study_lock(study.storage_url, study.name):
+        patiently(lambda: recover(study))

@@ -1,0 +1,102 @@
+"""local: workers are processes of this machine, and end when this process does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from hrm_sweep.sweep.engines.base import WorkerPlan
+from hrm_sweep.sweep.failures import end_of_log
+from hrm_sweep.sweep.storage import STORAGE_VARIABLE
+from hrm_sweep.sweep.study import TRIALS
+from hrm_sweep.sweep.worker import DRAIN
+
+
+@dataclass
+class _Worker:
+    process: subprocess.Popen[str]
+    log: Path
+    log_began: int
+    heard: bool = False
+
+
+class LocalEngine:
+    """`hrm-sweep worker` processes. Each is in a session of its own, so that a Ctrl-C in the terminal reaches only us,
+    and holds one end of a pipe to us, so that it notices our death."""
+
+    def __init__(self, plan: WorkerPlan) -> None:
+        self._plan = plan
+        self._workers: list[_Worker] = []
+
+    def start(self, workers: int) -> None:
+        for _ in range(workers):
+            slot = self._free_slot()
+            log = TRIALS / self._plan.study.name / f"worker-{slot}.log"
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as output:
+                process = subprocess.Popen(
+                    self._command(),
+                    env=self._environment(slot),
+                    stdin=subprocess.PIPE,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    start_new_session=True,
+                )
+            worker = _Worker(process, log, log.stat().st_size)
+            self._workers[slot : slot + 1] = [worker]
+
+    def _free_slot(self) -> int:
+        """The first slot whose worker has ended, or a new one."""
+        for slot, worker in enumerate(self._workers):
+            if worker.process.poll() is not None:
+                return slot
+        return len(self._workers)
+
+    def _command(self) -> list[str]:
+        plan = self._plan
+        command = [sys.executable, "-m", "hrm_sweep", "worker", "--study", plan.study.name, "--tied"]
+        command += ["--threads", str(plan.threads), "--training", plan.training]
+        return command + ([] if plan.until is None else ["--until", str(plan.until)])
+
+    def _environment(self, slot: int) -> dict[str, str]:
+        devices = self._plan.devices
+        chosen = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
+        return {**os.environ, STORAGE_VARIABLE: self._plan.study.storage_url, **chosen}
+
+    def alive(self) -> int:
+        return sum(worker.process.poll() is None for worker in self._workers)
+
+    def drain(self) -> None:
+        for worker in self._workers:
+            pipe = worker.process.stdin
+            if worker.process.poll() is None and pipe is not None:
+                try:
+                    pipe.write(f"{DRAIN}\n")
+                    pipe.flush()
+                except OSError:
+                    continue  # it ended in this moment
+
+    def stop(self) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+
+    def kill(self) -> None:
+        for worker in self._workers:
+            worker.process.kill()
+            worker.process.wait()
+
+    def complaints(self) -> list[str]:
+        found = []
+        for worker in self._workers:
+            code = worker.process.poll()
+            if code and not worker.heard:
+                worker.heard = True
+                lines = end_of_log(worker.log, worker.log_began).strip().splitlines()
+                said = lines[-1] if lines and code > 0 else "it said nothing"
+                how = f"signal {-code}" if code < 0 else f"exit code {code}"
+                found.append(f"a worker ended by {how}: {said} ({worker.log})")
+        return found

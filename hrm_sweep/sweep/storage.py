@@ -1,0 +1,175 @@
+"""The database of studies: the single truth of a sweep. SQLite on one machine, any other that Optuna knows for more.
+
+Passwords: a storage URL may hold one. It is shown only through `shown`, and handed to workers in the environment, for a
+process's arguments are readable by everyone on the machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import optuna
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage, RDBStorage, get_storage
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from hrm_sweep.errors import StorageError
+
+DEFAULT_STORAGE = "sqlite:///trials/optuna.db"
+STORAGE_VARIABLE = "HRM_SWEEP_STORAGE"
+_BUSY_TIMEOUT_S = 60
+_OUTAGE_S = 300.0  # how long a database may be away before a worker gives up
+
+Result = TypeVar("Result")
+
+
+def quiet_optuna() -> None:
+    """Keep Optuna's log lines off the terminal; the command line calls this, libraries never configure logging."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    optuna.logging.disable_default_handler()
+
+
+def shown(url: str) -> str:
+    """The storage's address without its password."""
+    try:
+        return make_url(url).render_as_string(hide_password=True)
+    except ArgumentError:
+        return "the storage"
+
+
+def has_password(url: str) -> bool:
+    return make_url(url).password is not None
+
+
+def open_storage(url: str, *, create: bool = False) -> BaseStorage:
+    """Open the database of studies. Tables, and for SQLite its folder and file, are made only with `create`.
+
+    Raises StorageError, without the password, when it cannot be reached or has another Optuna version's tables.
+    """
+    parsed = _parsed(url)
+    file = sqlite_file(url)
+    if file is not None:
+        if create:
+            _make_folder(file)
+        elif not file.is_file():
+            raise StorageError(f"{shown(url)}: no studies there yet; start one with `hrm-sweep run`")
+    try:
+        storage = RDBStorage(
+            # Optuna wants a text, and the text is the only form in which a URL still holds its password.
+            parsed.render_as_string(hide_password=False),
+            engine_kwargs={"connect_args": {"timeout": _BUSY_TIMEOUT_S}} if file else {"pool_pre_ping": True},
+            skip_table_creation=not create,
+        )
+        if file is not None:
+            _use_write_ahead_log(storage.engine)
+    except ImportError as error:
+        raise StorageError(f"{shown(url)}: the driver for this database is not installed ({error})") from None
+    except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
+        raise StorageError(f"{shown(url)}: cannot be used: {_reason(error, parsed)}") from None
+    return get_storage(storage)
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        raise StorageError(
+            f"--storage: expected a URL such as {DEFAULT_STORAGE} or postgresql+psycopg://user@host/database; "
+            "a file needs sqlite:/// before its path"
+        ) from None
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StorageError(f"{url}: a database in memory cannot be shared with workers; use {DEFAULT_STORAGE}")
+    return parsed
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite URL, None for other databases."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite" or parsed.database is None:
+        return None
+    return Path(parsed.database)
+
+
+def _make_folder(file: Path) -> None:
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"{file.parent}: cannot be made: {error.strerror}") from None
+
+
+def _use_write_ahead_log(engine: sqlalchemy.Engine) -> None:
+    """Readers (the table, the dashboard) and a writer then do not wait for each other. WAL stays with the file."""
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def relax(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous=NORMAL")  # safe with WAL: a crash loses no committed transaction
+
+    engine.dispose()
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+
+
+def _reason(error: BaseException, url: URL) -> str:
+    text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+    return text.replace(url.password, "***") if isinstance(url.password, str) and url.password else text
+
+
+@contextlib.contextmanager
+def study_lock(storage_url: str, study: str) -> Iterator[None]:
+    """One process at a time decides what a study does next. The lock ends with the process that holds it.
+
+    SQLite: a file beside the database. PostgreSQL: an advisory lock of a connection of its own.
+    """
+    file = sqlite_file(storage_url)
+    if file is not None:
+        with (file.parent / f".{study}.lock").open("a") as handle:
+            _wait_for_file_lock(handle.fileno())
+            yield
+    elif make_url(storage_url).get_backend_name() == "postgresql":
+        engine = sqlalchemy.create_engine(storage_url, poolclass=sqlalchemy.NullPool)
+        with engine.connect() as connection:
+            key = zlib.crc32(f"hrm-sweep {study}".encode())
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+            yield
+    else:
+        raise StorageError(
+            f"{shown(storage_url)}: no exact budget on this kind of database; use SQLite on one machine, "
+            "PostgreSQL beyond"
+        )
+
+
+def _wait_for_file_lock(descriptor: int) -> None:
+    if os.name == "nt":
+        import msvcrt  # exists on Windows only
+
+        while True:
+            try:
+                msvcrt.locking(descriptor, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+            except OSError:
+                continue  # it gives up after ten seconds
+            return
+    import fcntl  # exists everywhere else
+
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+
+
+def patiently(action: Callable[[], Result], *, outage_s: float = _OUTAGE_S, pause_s: float = 1.0) -> Result:
+    """Do something with the database, again while it is away. Raises StorageError after `outage_s` seconds of that."""
+    give_up = time.monotonic() + outage_s
+    while True:
+        try:
+            return action()
+        except (DBAPIError, StorageInternalError) as error:
+            if time.monotonic() >= give_up:
+                cause = error.__cause__ or error
+                text = str(getattr(cause, "orig", None) or cause).splitlines()[0]
+                raise StorageError(f"the storage cannot be used: {text}") from None
+            time.sleep(pause_s)

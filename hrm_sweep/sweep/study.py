@@ -1,0 +1,177 @@
+"""A study: one name in the storage, one search space, its trials, and the chains that retries make of them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from hrm_sweep.errors import StudyError
+from hrm_sweep.runs import Cause, RunDirectory
+from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.failures import retries_of
+from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
+from hrm_sweep.sweep.storage import open_storage, study_lock
+
+TRIALS = Path("trials")
+"""Where studies and run directories land, in the current folder. Contract 2."""
+
+ARTIFACTS = TRIALS / "artifacts"
+
+
+@dataclass(frozen=True)
+class Study:
+    """An open study."""
+
+    name: str
+    storage_url: str
+    space: SearchSpace
+    optuna: optuna.Study
+    storage: BaseStorage
+
+    def trials(self) -> list[FrozenTrial]:
+        """All trials as they stand, by number. They are shared with Optuna's cache: look, do not touch."""
+        return self.optuna.get_trials(deepcopy=False)
+
+    def chains(self) -> list[Chain]:
+        return chains(self.trials())
+
+    @property
+    def id(self) -> int:
+        return self.storage.get_study_id_from_name(self.name)
+
+    def attribute(self, name: str) -> Any:
+        return self.optuna.user_attrs.get(name)
+
+    def run_directory(self, number: int) -> RunDirectory:
+        """Where the first attempt with this number runs."""
+        return RunDirectory(TRIALS / self.name / f"{number:04d}")
+
+    def is_due(self, chain: Chain) -> bool:
+        """Whether the last attempt failed in a way that calls for another one."""
+        cause = chain.cause
+        if chain.last.state is not TrialState.FAIL or cause is None:
+            return False
+        failures = sum(cause_of_trial(attempt) is cause for attempt in chain.attempts)
+        return failures <= retries_of(cause, self.space.retry)
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A trial and its retries. The budget counts chains."""
+
+    attempts: tuple[FrozenTrial, ...]
+
+    @property
+    def first(self) -> FrozenTrial:
+        return self.attempts[0]
+
+    @property
+    def last(self) -> FrozenTrial:
+        return self.attempts[-1]
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the last attempt failed."""
+        return cause_of_trial(self.last)
+
+
+def cause_of_trial(trial: FrozenTrial) -> Cause | None:
+    """The cause of a failed trial; None for one that another program failed without giving any of ours."""
+    given = trial.user_attrs.get(attributes.CAUSE)
+    return Cause(given) if given in set(Cause) else None
+
+
+def chains(trials: Sequence[FrozenTrial]) -> list[Chain]:
+    """Trials grouped into chains, by the number of the first attempt."""
+    chain_of: dict[int, list[FrozenTrial]] = {}
+    for trial in trials:
+        before = chain_of.get(trial.user_attrs.get(attributes.RETRY_OF, -1))
+        if before is None:
+            chain_of[trial.number] = [trial]
+        else:
+            before.append(trial)
+            chain_of[trial.number] = before
+    return [Chain(tuple(attempts)) for number, attempts in chain_of.items() if attempts[0].number == number]
+
+
+def open_study(storage_url: str, name: str) -> Study:
+    """Open a study that exists. Raises StorageError, or StudyError naming those that do."""
+    storage = open_storage(storage_url)
+    try:
+        study = optuna.load_study(study_name=name, storage=storage)
+    except KeyError:
+        names = study_names(storage)
+        close = difflib.get_close_matches(name, names, n=1)
+        hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(names) or 'none yet'}"
+        raise StudyError(f"{name}: no study of this name{hint}") from None
+    content = study.user_attrs.get(attributes.SPACE)
+    if content is None:
+        raise StudyError(f"{name}: not a study of hrm-sweep (it has no search space); choose another name with --study")
+    return Study(name, storage_url, space_from_mapping(content, f"study {name}"), study, storage)
+
+
+def study_names(storage: BaseStorage) -> list[str]:
+    return sorted(study.study_name for study in storage.get_all_studies())
+
+
+def study_exists(storage_url: str, name: str) -> bool:
+    return name in study_names(open_storage(storage_url, create=True))
+
+
+def create_or_continue(storage_url: str, name: str, space: SearchSpace, *, seed: int | None = None) -> Study:
+    """Start the study `name`, or continue it with the budget, resources and retries of `space`.
+
+    seed   of the sampler and, with its number, of each trial; None keeps that of a study that exists.
+
+    Raises StudyError, showing the difference, when the study was started with another space or seed.
+    """
+    storage = open_storage(storage_url, create=True)
+    if seed is not None:
+        space = space.model_copy(update={"sampler": space.sampler.model_copy(update={"seed": seed})})
+    space = space.model_copy(update={"name": name}).frozen()
+    with study_lock(storage_url, name):
+        if name in study_names(storage):
+            before = open_study(storage_url, name).space
+            _refuse_other_space(name, before, space)
+            if seed is not None and seed != before.sampler.seed:
+                raise StudyError(
+                    f"{name}: was started with --seed {before.sampler.seed}, not {seed}; leave --seed out to continue, "
+                    "or start another study with --study NAME"
+                )
+            space = space.model_copy(update={"sampler": before.sampler})
+        study = optuna.create_study(
+            storage=storage, study_name=name, direction=space.objective.goal, load_if_exists=True
+        )
+        study.set_user_attr(attributes.SPACE, space.model_dump(mode="json"))
+    return Study(name, storage_url, space, study, storage)
+
+
+def _refuse_other_space(name: str, before: SearchSpace, now: SearchSpace) -> None:
+    difference = list(_differences(before.identity(), now.identity()))
+    if difference:
+        raise StudyError(
+            f"{name}: was started with another search space, so its trials would not be comparable:\n"
+            + "\n".join(f"  {line}" for line in difference)
+            + "\ngo back to the first one, or start another study with --study NAME"
+        )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> Iterator[str]:
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        for name in {**before, **now}:
+            inner = f"{key}.{name}" if key else str(name)
+            if name not in now:
+                yield f"{inner}: was {before[name]}, now absent"
+            elif name not in before:
+                yield f"{inner}: was absent, now {now[name]}"
+            else:
+                yield from _differences(before[name], now[name], inner)
+    elif before != now:
+        yield f"{key}: was {before}, now {now}"

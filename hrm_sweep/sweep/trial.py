@@ -1,0 +1,295 @@
+"""A trial's life, from its claim to its end. DESIGN contract 4, top to bottom."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
+
+from hrm_sweep.config import RunConfig, write_config
+from hrm_sweep.data.resolve import with_data_path
+from hrm_sweep.errors import ConfigError, DataError, DiskFullError
+from hrm_sweep.runs import (
+    Cause,
+    MetricRow,
+    MetricsFollower,
+    RunDirectory,
+    State,
+    StopReason,
+    disk_full_explained,
+    read_metrics,
+    read_status,
+)
+from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.budget import Claim
+from hrm_sweep.sweep.child import TRAINING, Job
+from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
+from hrm_sweep.sweep.launch import Child, Launcher
+from hrm_sweep.sweep.pruners import Progress, first_verdict
+from hrm_sweep.sweep.storage import patiently
+from hrm_sweep.sweep.study import ARTIFACTS, Study
+
+_POLL_S = 0.1
+_GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 25.0, StopReason.REQUESTED: 25.0}
+"""How long a child may take to stop. A pruned one has just been evaluated and is at most a step away from it; one that
+is preempted writes a checkpoint, and the machine may be gone in 30 s."""
+
+_LARGEST_LOG_ATTACHED = 1_000_000  # bytes
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a worker brings to each of its trials.
+
+    launch   starts the training.
+    threads  CPU threads of each.
+    ending   why the worker itself has to end, if it has to; asked often.
+    say      one line for the worker's log.
+    """
+
+    launch: Launcher
+    threads: int
+    ending: Callable[[], StopReason | None]
+    say: Callable[[str], None]
+    training: str = TRAINING
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: complete with a value, pruned with a reason, or failed."""
+
+    state: TrialState
+    value: float | None = None
+    pruned_by: str | None = None
+    failure: Failure | None = None
+
+    @staticmethod
+    def failed(cause: Cause, message: str) -> Outcome:
+        return Outcome(TrialState.FAIL, failure=Failure(cause, message))
+
+
+def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome:
+    """Run a claimed trial to its end and tell it. A trial that fails is an outcome, not an exception.
+
+    Raises StorageError when the database stays away.
+    """
+    surroundings.say(f"trial {claim.number}: starting in {claim.directory.path}")
+    try:
+        config = _configure(study, claim)
+    except ConfigError as error:
+        outcome = Outcome.failed(Cause.CONFIG, str(error))
+    except DataError as error:
+        outcome = Outcome.failed(Cause.DATA, str(error))
+    except (DiskFullError, OSError) as error:
+        outcome = Outcome.failed(Cause.STORAGE, str(error))
+    else:
+        outcome = _Attempt(study, claim, config, surroundings).run()
+    _finish(study, claim, outcome, surroundings.say)
+    return outcome
+
+
+def _configure(study: Study, claim: Claim) -> RunConfig:
+    """The trial's config, written to its run directory before anything else; a retry finds the one it had."""
+    values = {"seed": claim.seed, **claim.values}
+    config = with_data_path(study.space.config(values, where=f"trial {claim.number}"))
+    directory = claim.directory
+    with disk_full_explained(directory.config):
+        directory.path.mkdir(parents=True, exist_ok=True)
+        if not directory.is_run():
+            write_config(config, directory.config)
+    return config
+
+
+class _Attempt:
+    """One child process from start to end, followed by its metrics."""
+
+    def __init__(self, study: Study, claim: Claim, config: RunConfig, surroundings: Surroundings) -> None:
+        self.study, self.claim, self.config, self.surroundings = study, claim, config, surroundings
+        self.directory = claim.directory
+        self.metric = study.space.objective.metric
+        self.follower = MetricsFollower(self.directory.metrics)
+        self.evaluations: list[MetricRow] = []
+        self.stopping: StopReason | None = None
+        self.stop_by = math.inf
+        self.pruned_by: str | None = None
+        self.stalled = False
+
+    def run(self) -> Outcome:
+        log = self.directory.log
+        log_began = log.stat().st_size if log.is_file() else 0
+        oom_kills_before = oom_kills()
+        job = Job(self.config, self.directory.path, self.surroundings.threads, self.surroundings.training)
+        child = self.surroundings.launch(job)
+        try:
+            self._follow(child)
+            self._read_rows()
+            return self._outcome(child, end_of_log(log, log_began), oom_killed=oom_kills() > oom_kills_before)
+        finally:
+            if child.exit_code is None:
+                child.kill()
+            child.close()
+
+    def _follow(self, child: Child) -> None:
+        """Until the child has ended: report, ask the pruners, pass on what the worker is asked."""
+        while child.exit_code is None:
+            child.wait(_POLL_S)
+            if child.is_under_way:
+                self._read_rows()
+            if self.stopping is None:
+                ending = self.surroundings.ending()
+                if ending is not None:
+                    self._stop(child, ending)
+                elif self.pruned_by is not None:
+                    self._stop(child, StopReason.PRUNED)
+                elif self._silent_s() > 60 * self.study.space.resources.stall_minutes:
+                    self.stalled = True
+                    child.kill()
+            elif time.monotonic() > self.stop_by:
+                child.kill()
+
+    def _stop(self, child: Child, reason: StopReason) -> None:
+        self.stopping, self.stop_by = reason, time.monotonic() + _GRACE_S[reason]
+        child.ask_to_stop(reason)
+
+    def _silent_s(self) -> float:
+        """Seconds since the run last gave a sign of life: wrote a row, its status or its log."""
+        written = [
+            path.stat().st_mtime
+            for path in (self.directory.config, self.directory.metrics, self.directory.status, self.directory.log)
+            if path.is_file()
+        ]
+        return time.time() - max(written, default=time.time())
+
+    def _read_rows(self) -> None:
+        for row in self.follower.new_rows():
+            if row.kind == "eval":
+                self.evaluations.append(row)
+                self._report(row)
+
+    def _report(self, row: MetricRow) -> None:
+        """Hand an evaluation to Optuna and ask the pruners. A value that is no number reaches neither."""
+        value = row.get(self.metric)
+        if value is None or not math.isfinite(value):
+            return
+        trial = self.claim.trial
+        patiently(lambda: trial.report(value, step=round(row.epoch)))
+        if self.pruned_by is None:
+            self.pruned_by = patiently(self._verdict)
+
+    def _verdict(self) -> str | None:
+        frozen = self.study.storage.get_trial(self.claim.trial._trial_id)
+        progress = Progress(self.study.optuna, frozen, tuple(self.evaluations), self.metric, self.config.epochs)
+        return first_verdict(self.study.space.pruner, progress)
+
+    def _outcome(self, child: Child, printed: str, *, oom_killed: bool) -> Outcome:
+        status = read_status(self.directory.status)
+        if status is not None and status.owner.pid != child.pid:
+            status = None  # of an earlier attempt
+        if self.pruned_by is not None:
+            return Outcome(TrialState.PRUNED, pruned_by=self.pruned_by)
+        if self.stalled:
+            minutes = self.study.space.resources.stall_minutes
+            return Outcome.failed(Cause.STALLED, f"no sign of life for {minutes:g} minutes")
+        ended_well = status is not None and status.state in (State.COMPLETED, State.STOPPED)
+        if self.stopping is not None and not (status is not None and status.state is State.COMPLETED):
+            return Outcome.failed(Cause.PREEMPTED, f"its worker was asked to end ({self.stopping})")
+        if not ended_well:
+            failure = explain_end(status, child.exit_code, printed, oom_killed=oom_killed)
+            return Outcome(TrialState.FAIL, failure=failure)
+        value = best_value(read_metrics(self.directory.metrics), self.metric, self.study.space.objective.goal)
+        if value is None:
+            return Outcome.failed(Cause.NO_METRIC, self._keys_seen())
+        return Outcome(TrialState.COMPLETE, value=value)
+
+    def _keys_seen(self) -> str:
+        seen = sorted({name for row in self.evaluations for name in row.values})
+        rows = len(self.evaluations)
+        return f"no {self.metric} in {rows} evaluations" + (f"; they have {', '.join(seen)}" if seen else "")
+
+
+def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | None:
+    """The best evaluation of a run; None when none has a finite value."""
+    found = [row.get(metric) for row in rows if row.kind == "eval"]
+    values = [value for value in found if value is not None and math.isfinite(value)]
+    if not values:
+        return None
+    return max(values) if goal == "maximize" else min(values)
+
+
+def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
+    """Diagnose, tidy up, attach and then tell, in this order: Optuna refuses changes afterwards."""
+    attrs: dict[str, str] = {}
+    if outcome.pruned_by is not None:
+        attrs[attributes.PRUNED_BY] = outcome.pruned_by
+    if outcome.failure is not None:
+        attrs[attributes.CAUSE] = str(outcome.failure.cause)
+        attrs[attributes.MESSAGE] = outcome.failure.message
+    verdict = _diagnosed(claim.directory, say)
+    if verdict is not None:
+        attrs[attributes.VERDICT] = verdict
+    tidy(claim.directory, outcome.state)
+    trial = claim.trial
+    try:
+        for name, value in attrs.items():
+            patiently(lambda name=name, value=value: trial.set_user_attr(name, value))  # type: ignore[misc]
+        _attach(claim, say)
+        patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
+    except UpdateFinishedTrialError:
+        say(f"trial {claim.number}: somebody else has ended it in the storage; its result is in {claim.directory.path}")
+    said = outcome.pruned_by or (f"{outcome.failure.cause}: {outcome.failure.message}" if outcome.failure else "")
+    say(f"trial {claim.number}: {outcome.state.name.lower()} {'' if outcome.value is None else outcome.value} {said}")
+
+
+def _diagnosed(directory: RunDirectory, say: Callable[[str], None]) -> str | None:
+    """The leading finding in a few words. A diagnosis that fails is said, and costs nobody their trial."""
+    if not directory.metrics.is_file():
+        return None
+    from hrm_sweep.diagnosis import diagnose_run  # a second of rules to load, needed at the end of a trial only
+
+    try:
+        diagnosis = diagnose_run(directory.path, write=True)
+    except Exception as error:
+        say(f"{directory.path}: could not be diagnosed: {type(error).__name__}: {error}")
+        return None
+    return diagnosis.leading.title if diagnosis.leading is not None else diagnosis.verdict
+
+
+def tidy(directory: RunDirectory, state: TrialState) -> None:
+    """Free the disk of what the trial no longer needs.
+
+    A completed trial keeps its best checkpoint, a pruned one nothing but metrics and small files, a failed one
+    everything, for a retry to continue from.
+    """
+    if state is TrialState.PRUNED:
+        shutil.rmtree(directory.checkpoints, ignore_errors=True)
+    elif state is TrialState.COMPLETE:
+        _remove(directory.last_checkpoint)
+    else:
+        return
+    for _, weights in directory.all_step_weights():
+        _remove(weights)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # what cannot be removed now stays for `hrm-sweep clean`
+        path.unlink(missing_ok=True)
+
+
+def _attach(claim: Claim, say: Callable[[str], None]) -> None:
+    """Copies for the dashboard, which shows only what lies in its artifact folder."""
+    try:
+        ARTIFACTS.mkdir(parents=True, exist_ok=True)
+        store = FileSystemArtifactStore(ARTIFACTS)
+        for path in (claim.directory.config, claim.directory.diagnosis, claim.directory.log):
+            if path.is_file() and path.stat().st_size <= _LARGEST_LOG_ATTACHED:
+                upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=claim.trial)
+    except OSError as error:
+        say(f"trial {claim.number}: nothing attached for the dashboard: {error}")
