@@ -2,16 +2,20 @@
 
 from hrm_sweep.data.batches import IGNORED_LABEL, Batch, padded, take_examples, test_batches, train_iteration
 from hrm_sweep.data.build import build_folder, data_folder_for, ensure_data
+from hrm_sweep.data.check import FolderFinding, Level, check_folder
 from hrm_sweep.data.folder import PuzzleFolder, PuzzleSet, Split, SplitMetadata, open_folder, write_folder
 
 __all__ = [
     "IGNORED_LABEL",
     "Batch",
+    "FolderFinding",
+    "Level",
     "PuzzleFolder",
     "PuzzleSet",
     "Split",
     "SplitMetadata",
     "build_folder",
+    "check_folder",
     "data_folder_for",
     "ensure_data",
     "open_folder",

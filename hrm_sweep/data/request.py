@@ -29,20 +29,22 @@ def resolved(config: DataConfig) -> DataConfig:
     _require_order(config.min_blanks, config.max_blanks, "blanks")
     _require_order(config.min_difficulty, config.max_difficulty, "difficulty")
     if config.source != "csv" and config.csv is not None:
-        raise ConfigError(f"csv is given, but source is {config.source}; set source to csv, or leave csv out")
+        raise ConfigError(f"data: csv is given, but source is {config.source}; set source to csv, or leave csv out")
     if config.source != "hub" and config.hub is not None:
-        raise ConfigError(f"hub is given, but source is {config.source}; set source to hub, or leave hub out")
+        raise ConfigError(f"data: hub is given, but source is {config.source}; set source to hub, or leave hub out")
     return _resolved_generator(config) if config.source == "generator" else _resolved_published(config)
 
 
 def _resolved_published(config: DataConfig) -> DataConfig:
     if config.source == "csv" and config.csv is None:
-        raise ConfigError("source is csv, but csv names no files: expected two, for training and for testing")
+        raise ConfigError("data: source is csv, but csv names no files: expected two, for training and for testing")
     if config.source == "hub" and not config.hub:
-        raise ConfigError("source is hub, but hub names no repository: expected one, like sapientinc/sudoku-extreme")
+        raise ConfigError(
+            "data: source is hub, but hub names no data set: expected one, like sapientinc/sudoku-extreme"
+        )
     if config.test_size is not None:
         raise ConfigError(
-            f"test_size {config.test_size}: only the generator makes a test split of a given size; that of "
+            f"data: test_size {config.test_size}: only the generator makes a test split of a given size; that of "
             f"source {config.source} is taken whole (eval_puzzles limits what training evaluates)"
         )
     return config
@@ -53,16 +55,16 @@ def _resolved_generator(config: DataConfig) -> DataConfig:
     difficult = (config.min_difficulty or 0) > 0
     if config.size != 9 and (config.min_difficulty is not None or config.max_difficulty is not None):
         raise ConfigError(
-            f"size {config.size} with a difficulty: only 9x9 puzzles are rated; take size 9, or choose the number of "
-            "blanks instead (min_blanks, max_blanks)"
+            f"data: size {config.size} with a difficulty: only 9x9 puzzles are rated; take size 9, or choose the "
+            "number of blanks instead (min_blanks, max_blanks)"
         )
     most = board.cells - board.fewest_givens
     for key in ("min_blanks", "max_blanks"):
         value = getattr(config, key)
         if value is not None and value > most:
             raise ConfigError(
-                f"{key} {value}: a {config.size}x{config.size} sudoku needs {board.fewest_givens} givens to have a "
-                f"single solution, so it has at most {most} blanks"
+                f"data: {key} {value}: a {config.size}x{config.size} sudoku needs {board.fewest_givens} givens to have "
+                f"a single solution, so it has at most {most} blanks"
             )
     usual_low, usual_high = _HARD_BLANKS if difficult else _USUAL_BLANKS[config.size]
     low = config.min_blanks if config.min_blanks is not None else min(usual_low, config.max_blanks or usual_low)
@@ -80,7 +82,7 @@ def _resolved_generator(config: DataConfig) -> DataConfig:
 
 def _require_order(low: int | None, high: int | None, what: str) -> None:
     if low is not None and high is not None and low > high:
-        raise ConfigError(f"min_{what} {low} is larger than max_{what} {high}")
+        raise ConfigError(f"data: min_{what} {low} is larger than max_{what} {high}")
 
 
 def fingerprint(request: DataConfig) -> dict[str, Any]:
