@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.train import train
@@ -21,3 +22,4 @@ app.command()(doctor)
 app.command()(diagnose)
 app.command()(rules)
 app.command(hidden=True)(worker)
+app.add_typer(data_app)
