@@ -7,6 +7,7 @@ import typer
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
+from hrm_sweep.cli.run import run
 from hrm_sweep.cli.train import train
 from hrm_sweep.cli.worker import worker
 
@@ -17,6 +18,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(run)
 app.command()(train)
 app.command()(doctor)
 app.command()(diagnose)

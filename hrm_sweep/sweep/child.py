@@ -87,3 +87,19 @@ def _print_into(log: Path) -> None:
     os.close(descriptor)
     sys.stdout = os.fdopen(1, "w", buffering=1, encoding="utf-8", closefd=False)
     sys.stderr = os.fdopen(2, "w", buffering=1, encoding="utf-8", closefd=False)
+
+
+def send_holdout(connection: Connection, config: RunConfig, checkpoint: Path) -> None:
+    """Entry point of the process that evaluates a checkpoint on the puzzles that selection never saw.
+
+    Sends (exact accuracy or None, number of puzzles), or a text that says what went wrong.
+    """
+    from hrm_sweep.errors import HrmSweepError
+    from hrm_sweep.evaluation.accuracy import evaluate_checkpoint  # here, for it loads torch
+
+    try:
+        result = evaluate_checkpoint(config, checkpoint, "holdout")
+    except HrmSweepError as error:
+        connection.send(str(error))
+    else:
+        connection.send((result.exact_accuracy, result.count))

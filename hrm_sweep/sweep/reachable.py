@@ -38,6 +38,11 @@ def reachable_combinations(space: SearchSpace, limit: int = LOOKED_AT) -> list[d
     return list({repr(sorted(one.items())): one for one in found}.values())
 
 
+def is_drawn(space: SearchSpace, values: Mapping[str, Any]) -> bool:
+    """Whether `values` has every parameter that exists for them."""
+    return all(name in values for name in space.order() if all_hold(space.parameters[name].conditions(), values))
+
+
 def _assignments(space: SearchSpace, candidates: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
     order = space.order()
     conditions = {name: space.parameters[name].conditions() for name in order}

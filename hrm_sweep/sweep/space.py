@@ -144,6 +144,12 @@ class SearchSpace(Part):
         where = where or self.name
         return config_from_mapping(apply_overrides(self.base, changes, where), where)
 
+    def epochs_of(self, values: Mapping[str, Any]) -> int | None:
+        """How many epochs a trial with these parameter values has; None when only its base knows, by name."""
+        base = self.base if isinstance(self.base, Mapping) else {}
+        epochs = values.get("epochs", self.overrides.get("epochs", base.get("epochs")))
+        return None if epochs is None else int(epochs)
+
     def frozen(self) -> SearchSpace:
         """The same space with the content of its base in place of its name, so that it means the same anywhere."""
         if not isinstance(self.base, str):

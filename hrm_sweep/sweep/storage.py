@@ -91,11 +91,11 @@ def _parsed(url: str) -> URL:
 
 
 def sqlite_file(url: str) -> Path | None:
-    """The file of a SQLite URL, None for other databases."""
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite" or parsed.database is None:
+    """The file of a SQLite URL, None for other databases. Raises StorageError for what is no URL."""
+    parsed = _parsed(url)
+    if parsed.get_backend_name() != "sqlite":
         return None
-    return Path(parsed.database)
+    return Path(str(parsed.database))
 
 
 def _make_folder(file: Path) -> None:

@@ -17,7 +17,7 @@ from hrm_sweep.runs import Cause, RunDirectory
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.failures import retries_of
 from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
-from hrm_sweep.sweep.storage import open_storage, study_lock
+from hrm_sweep.sweep.storage import open_storage, sqlite_file, study_lock
 
 TRIALS = Path("trials")
 """Where studies and run directories land, in the current folder. Contract 2."""
@@ -49,9 +49,18 @@ class Study:
     def attribute(self, name: str) -> Any:
         return self.optuna.user_attrs.get(name)
 
+    @property
+    def folder(self) -> Path:
+        """Where its run directories lie."""
+        return TRIALS / self.name
+
     def run_directory(self, number: int) -> RunDirectory:
         """Where the first attempt with this number runs."""
-        return RunDirectory(TRIALS / self.name / f"{number:04d}")
+        return RunDirectory(self.folder / f"{number:04d}")
+
+    def first_attempt_of(self, trial: FrozenTrial) -> int:
+        """The number of the attempt that `trial` is a retry of, directly or not; its own if it is none."""
+        return next(chain.first.number for chain in self.chains() if trial.number in chain.numbers)
 
     def is_due(self, chain: Chain) -> bool:
         """Whether the last attempt failed in a way that calls for another one."""
@@ -75,6 +84,10 @@ class Chain:
     @property
     def last(self) -> FrozenTrial:
         return self.attempts[-1]
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        return tuple(attempt.number for attempt in self.attempts)
 
     @property
     def cause(self) -> Cause | None:
@@ -121,8 +134,19 @@ def study_names(storage: BaseStorage) -> list[str]:
     return sorted(study.study_name for study in storage.get_all_studies())
 
 
-def study_exists(storage_url: str, name: str) -> bool:
-    return name in study_names(open_storage(storage_url, create=True))
+def known_space(storage_url: str, name: str) -> SearchSpace | None:
+    """The search space of a study, None when there is no such study, or no database yet."""
+    file = sqlite_file(storage_url)
+    if file is not None and not file.is_file():
+        return None
+    return open_study(storage_url, name).space if name in study_names(open_storage(storage_url)) else None
+
+
+def require_storage(storage_url: str) -> None:
+    """Raises StorageError when the database cannot be used. Where it is a file that does not exist, none is made."""
+    file = sqlite_file(storage_url)
+    if file is None or file.is_file():
+        open_storage(storage_url, create=file is None)
 
 
 def create_or_continue(storage_url: str, name: str, space: SearchSpace, *, seed: int | None = None) -> Study:

@@ -1,0 +1,280 @@
+"""`hrm-sweep run`: a study from its search space to its summary."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Callable, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from hrm_sweep.sweep.conduct import Conducted, Wish
+    from hrm_sweep.sweep.resources import Share
+    from hrm_sweep.sweep.space import SearchSpace
+    from hrm_sweep.sweep.space_lint import SpaceReport
+    from hrm_sweep.sweep.study import Study
+
+
+def run(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[SPACE] [key=value ...]",
+            help="A shipped search space or a YAML file (default: quickstart), and what to change in every trial.",
+        ),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials of the whole study, retries not counted.")] = None,
+    hours: Annotated[float | None, typer.Option(min=0, help="Start no new trial after this time.")] = None,
+    jobs: Annotated[str | None, typer.Option(help="Trials at once: a number, or auto.")] = None,
+    study: Annotated[str | None, typer.Option(help="Name of the study (default: the name of the space).")] = None,
+    storage: Annotated[
+        str | None,
+        typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Of the sampler and, with its number, of each trial.")] = None,
+    engine: Annotated[str, typer.Option(help="local: processes of this machine; debug: in this process.")] = "local",
+) -> None:
+    """Run a study: draw, train, prune and diagnose trials until the budget is reached. Run it again to continue.
+
+    Exit codes: 0 budget reached, 1 ended early or nothing completed, 2 bad input, 130 interrupted.
+
+    Example: hrm-sweep run act_and_cycles epochs=80 --trials 30
+    """
+    import os
+
+    from rich.console import Console
+
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, quiet_optuna
+
+    quiet_optuna()
+    url = storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    console = Console(highlight=False, soft_wrap=True)
+    space, where = _space(list(arguments or []), study, url)
+    space = _with_options(space, where, trials=trials, hours=hours, jobs=jobs, study=study)
+    sys.exit(_run(space, where, url, seed, engine, console))
+
+
+def _space(arguments: list[str], study: str | None, url: str) -> tuple[SearchSpace, str]:
+    """The search space that the arguments mean, and how messages call it.
+
+    Without a name, `--study` of a study that exists means the space it was started with.
+    """
+    from hrm_sweep.config import parse_overrides
+    from hrm_sweep.errors import UsageError
+    from hrm_sweep.sweep.space import DEFAULT_SPACE, load_space, space_from_mapping
+    from hrm_sweep.sweep.study import known_space
+
+    source = arguments.pop(0) if arguments and "=" not in arguments[0] else None
+    if stray := [argument for argument in arguments if "=" not in argument]:
+        raise UsageError(f"{stray[0]!r}: expected key=value after the search space, for example epochs=60")
+    overrides = parse_overrides(arguments)
+    stored = known_space(url, study) if source is None and study is not None else None
+    where = f"study {study}" if stored is not None else source or DEFAULT_SPACE
+    space = stored or load_space(source or DEFAULT_SPACE)
+    if not overrides:
+        return space, where
+    changed = space.with_overrides(overrides)
+    return space_from_mapping(changed.model_dump(mode="json"), f"{where} with {shlex.join(arguments)}"), where
+
+
+def _with_options(  # each option is one of the command line
+    space: SearchSpace,
+    where: str,
+    *,
+    trials: int | None,
+    hours: float | None,
+    jobs: str | None,
+    study: str | None,
+) -> SearchSpace:
+    """The space with the options of the command line in it, checked as if they had been written there."""
+    from hrm_sweep.errors import UsageError
+    from hrm_sweep.sweep.space import require_name, space_from_mapping
+
+    content = space.model_dump(mode="json")
+    if study is not None:
+        require_name(study, "--study")
+        content["name"] = study
+    if trials is not None:
+        content["budget"]["trials"] = trials
+    if hours is not None:
+        content["budget"]["hours"] = hours
+    if jobs is not None:
+        if jobs != "auto" and not (jobs.isdigit() and int(jobs) > 0):
+            raise UsageError(f"--jobs: expected auto or a whole number above 0, found {jobs!r}")
+        content["resources"]["jobs"] = jobs if jobs == "auto" else int(jobs)
+    return space_from_mapping(content, where)
+
+
+def _run(space: SearchSpace, where: str, url: str, seed: int | None, engine_name: str, console: Console) -> int:
+    from hrm_sweep.cli.run_display import shown_study
+    from hrm_sweep.sweep.budget import account
+    from hrm_sweep.sweep.conduct import conduct
+    from hrm_sweep.sweep.engines import make_engine
+    from hrm_sweep.sweep.engines.base import WorkerPlan
+    from hrm_sweep.sweep.resources import share_out
+    from hrm_sweep.sweep.space_lint import lint_space
+    from hrm_sweep.sweep.study import create_or_continue, require_storage
+
+    require_storage(url)
+    report = lint_space(space, where)
+    study = create_or_continue(url, space.name, space, seed=seed)
+    share = share_out(study.space.resources, [one.config for one in report.combinations])
+    _announce(study, report, share, console)
+    hours = study.space.budget.hours
+    until = None if hours is None else time.time() + 3600 * hours
+    engine = make_engine(engine_name, WorkerPlan(study, share.threads, until, share.devices))
+    began = time.monotonic()
+    if account(study).is_reached:
+        console.print("the budget was reached before: nothing to run; --trials N makes it larger")
+        ended = conduct(study, engine, 0)
+    else:
+        interrupts = _Interrupts(lambda line: console.print(line), _continue_with(study))
+        with interrupts, shown_study(study, console, began) as show:
+            ended = conduct(
+                study,
+                engine,
+                share.jobs,
+                until=until,
+                wish=interrupts.wish,
+                show=lambda _account: show(),
+                say=lambda line: console.print(f"[red]{line}[/red]"),
+            )
+    return _conclude(study, ended, time.monotonic() - began, console)
+
+
+def _announce(study: Study, report: SpaceReport, share: Share, console: Console) -> None:
+    """What will be done, and what should be known before it is."""
+    from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
+    from hrm_sweep.sweep.storage import shown
+
+    space, budget = study.space, study.space.budget
+    hours = f", {budget.hours:g} hours of this call" if budget.hours else ""
+    console.print(
+        f"[bold]{study.name}[/bold]: {budget.trials} trials{hours}, {share.jobs} at once with {share.threads} "
+        f"thread{'s' if share.threads > 1 else ''} each, sampler {space.sampler.name}, seed {space.sampler.seed}"
+    )
+    console.print(
+        f"varies {', '.join(space.parameters)}; {len(report.combinations)} combinations looked at, all can start"
+    )
+    console.print(f"storage {shown(study.storage_url)}, runs in {study.folder}")
+    facts, warnings = forecast(zero_rule_firings(space.pruner, report.combinations))
+    for line in facts:
+        console.print(line)
+    for line in warnings:
+        console.print(f"[bold red]WARNING[/bold red] {line}")
+    for line in report.warnings:
+        console.print(f"[yellow]warning[/yellow] {line}")
+
+
+def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) -> int:
+    """Measure the best trial, print the summary, and say how it ended."""
+    from hrm_sweep.errors import HrmSweepError
+    from hrm_sweep.report.terminal import Summary, summary_lines
+    from hrm_sweep.sweep.holdout import best_trial, measure_holdout
+    from hrm_sweep.sweep.view import importances, study_view
+
+    best, unseen, problem = best_trial(study), None, None
+    if best is not None:
+        try:
+            measured = measure_holdout(study)
+        except HrmSweepError as error:
+            problem = str(error)
+        else:
+            unseen = None if measured is None else (measured.exact_accuracy, measured.n)
+            problem = "there is none, every test puzzle was used for selection" if measured is None else None
+    shares, n = importances(study)
+    view = study_view(study, seconds)
+    directory = None if best is None else study.run_directory(study.first_attempt_of(best))
+    summary = Summary(
+        view=view,
+        best_config=None if directory is None else directory.config.as_posix(),
+        unseen=unseen,
+        unseen_problem=problem,
+        importances=shares,
+        importances_of=n,
+        next_commands=_next_commands(study, ended),
+    )
+    for line in summary_lines(summary):
+        console.print(line)
+    if ended.interrupted and not ended.account.is_reached:
+        return 130
+    return 0 if ended.account.is_reached and best is not None else 1
+
+
+def _next_commands(study: Study, ended: Conducted) -> list[tuple[str, str]]:
+    from hrm_sweep.sweep.holdout import best_trial
+
+    commands: list[tuple[str, str]] = []
+    if not ended.account.is_reached:
+        commands.append((_continue_with(study), "continues"))
+    worst = [trial for trial in study.trials() if trial.state.name in ("PRUNED", "FAIL")]
+    if worst:
+        path = study.run_directory(study.first_attempt_of(worst[-1])).path.as_posix()
+        commands.append((shlex.join(["hrm-sweep", "diagnose", path]), "why this one did not learn"))
+    best = best_trial(study)
+    if best is not None:
+        config = study.run_directory(study.first_attempt_of(best)).config.as_posix()
+        commands.append((shlex.join(["hrm-sweep", "train", config, "seed=1"]), "the best one again, with another seed"))
+    commands.append((shlex.join(["hrm-sweep", "dashboard", *_storage_option(study)]), "all trials in the browser"))
+    return commands
+
+
+def _continue_with(study: Study) -> str:
+    return shlex.join(["hrm-sweep", "run", "--study", study.name, *_storage_option(study)])
+
+
+def _storage_option(study: Study) -> list[str]:
+    """`--storage URL` where it is needed. A URL with a password is left to HRM_SWEEP_STORAGE."""
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, has_password
+
+    url = study.storage_url
+    return [] if url == DEFAULT_STORAGE or has_password(url) else ["--storage", url]
+
+
+class _Interrupts:
+    """Ctrl-C: the first lets running trials end, the second makes them checkpoint and end, the third does not wait."""
+
+    def __init__(self, say: Callable[[str], None], continue_with: str) -> None:
+        self._say, self._continue_with = say, continue_with
+        self._count, self._said = 0, 0
+        self._before: Mapping[int, Any] = {}
+
+    def __enter__(self) -> _Interrupts:
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        signal.signal(signal.SIGINT, self._interrupt)
+        signal.signal(signal.SIGTERM, self._terminate)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+
+    def _terminate(self, number: int, frame: FrameType | None) -> None:
+        self._count = max(self._count + 1, 2)
+
+    def wish(self) -> Wish:
+        """What was asked for so far, said once."""
+        from hrm_sweep.sweep.conduct import Wish
+
+        wish = Wish(min(self._count, Wish.KILL.value))
+        if wish.value > self._said:
+            self._said = wish.value
+            self._say(
+                {
+                    Wish.DRAIN: "no new trials; waiting for those that run (Ctrl-C again: checkpoint and end now)",
+                    Wish.STOP: "ending: running trials write a checkpoint (Ctrl-C again: end without waiting)",
+                    Wish.KILL: "killed; the trials continue from their last checkpoints",
+                }[wish]
+            )
+            self._say(f"continue with: {self._continue_with}")
+        return wish

@@ -1,0 +1,84 @@
+"""What a study looks like right now, for `report` to draw: read from the storage alone."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import FrozenTrial, TrialState
+
+from hrm_sweep.report.terminal import StudyView, TrialLine
+from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.reachable import is_drawn
+from hrm_sweep.sweep.study import Study, chains
+
+_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+_FEWEST_FOR_IMPORTANCES = 4
+
+
+def study_view(study: Study, running_s: float) -> StudyView:
+    """The study with all its trials as they stand. A trial whose values are still being drawn is left out."""
+    trials = study.trials()
+    all_chains = chains(trials)
+    last = {chain.last.number for chain in all_chains}
+    due = {chain.last.number for chain in all_chains if study.is_due(chain)}
+    maximize = study.space.objective.goal == "maximize"
+    lines = [
+        _line(trial, maximize, study.space.epochs_of(trial.params), is_last=trial.number in last)
+        for trial in trials
+        if trial.state.is_finished() or is_drawn(study.space, trial.params)
+    ]
+    ended = sum(chain.last.state.is_finished() for chain in all_chains) - len(due)
+    metric = study.space.objective.metric
+    return StudyView(study.name, metric, maximize, ended, study.space.budget.trials, running_s, lines)
+
+
+def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, *, is_last: bool) -> TrialLine:
+    state = _STATES.get(trial.state, "running")
+    if state == "failed" and not is_last:
+        state = "retried"
+    values = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
+    best = None if not values else max(values) if maximize else min(values)
+    last_step = trial.last_step
+    return TrialLine(
+        number=trial.number,
+        state=state,
+        values=trial.params,
+        epoch=last_step,
+        epochs=epochs,
+        latest=None if last_step is None else trial.intermediate_values[last_step],
+        best=trial.value if trial.state is TrialState.COMPLETE else best,
+        said=_said(trial),
+    )
+
+
+def _said(trial: FrozenTrial) -> str:
+    attrs = trial.user_attrs
+    parts = [attrs.get(attributes.PRUNED_BY)]
+    if attributes.CAUSE in attrs:
+        parts.append(f"{attrs[attributes.CAUSE]}: {attrs.get(attributes.MESSAGE, '')}".rstrip(": "))
+    if attributes.REPLICATE_OF in attrs:
+        parts.append(f"replicate of trial {attrs[attributes.REPLICATE_OF]}")
+    if trial.state is not TrialState.COMPLETE:
+        parts.append(attrs.get(attributes.VERDICT))
+    return "; ".join(part for part in parts if part)
+
+
+def importances(study: Study) -> tuple[dict[str, float], int]:
+    """Importance of each parameter (PED-ANOVA) and the number of completed trials; none when those are too few."""
+    complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
+    n = len(complete)
+    if n < _FEWEST_FOR_IMPORTANCES or _all_equal([trial.value for trial in complete]):
+        return {}, n
+    # At least five trials among the best, as PED-ANOVA wants, but never more than half.
+    evaluator = PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, 5 / n)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = get_param_importances(study.optuna, evaluator=evaluator)
+    return {name: share for name, share in found.items() if not math.isnan(share)}, n
+
+
+def _all_equal(values: Sequence[float | None]) -> bool:
+    return len(set(values)) <= 1
