@@ -6,6 +6,7 @@ Shapes: B batch, S cells, P puzzle slots, T = P + S positions, D hidden size, V 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
@@ -210,6 +211,16 @@ class HRM(nn.Module):
         q_halt, q_continue = inner.q_values(z_H)
         carry = Carry(z_H, z_L, taken + steps, torch.ones_like(taken, dtype=torch.bool), rows)
         return carry, StepOutput(inner.logits(z_H), q_halt, q_continue, None, None)
+
+    @torch.no_grad()
+    def solve_by_step(self, rows: Rows) -> Iterator[StepOutput]:
+        """Evaluation with halting off, watched: the output after each of the M ACT steps."""
+        inner = self.inner
+        _, z_H, z_L, _ = self._restart_halted(self.initial_carry(rows), rows)
+        x = inner.embed(rows.inputs, self._puzzle_rows(rows.puzzle_identifiers, leaf=False))
+        for _ in range(self.arch.halt_max_steps):
+            z_H, z_L = inner.reason(z_H, z_L, x)
+            yield StepOutput(inner.logits(z_H), *inner.q_values(z_H), None, None)
 
     def _restart_halted(self, carry: Carry, batch: Rows) -> tuple[Rows, Tensor, Tensor, Tensor]:
         halted = carry.halted
