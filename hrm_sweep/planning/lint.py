@@ -71,7 +71,7 @@ def _length_findings(config: RunConfig, train: SplitMetadata, length: RunLength)
             f"{config.lr_warmup_steps} steps of warm-up, but the run has {steps}: the learning rate never gets past "
             f"{reached:.0%} of lr; a twentieth of the run is usual, here lr_warmup_steps={max(1, steps // 20)}",
         )
-    if length.scheduled_steps - steps > max(length.intervals, _LOST_STEPS * length.scheduled_steps):
+    if length.scheduled_steps - steps > max(4, _LOST_STEPS * length.scheduled_steps):
         yield LintFinding(
             Level.WARNING,
             "eval_interval",
