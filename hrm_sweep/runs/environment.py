@@ -19,7 +19,11 @@ _PACKAGES = ("hrm-sweep", "torch", "numpy", "optuna")
 
 @dataclass(frozen=True)
 class Environment:
-    """Versions, device and numerics of a run."""
+    """Versions, device and numerics of a run.
+
+    attention_error  largest difference between the model's attention and naive attention on this device; None where it
+                     was not tested.
+    """
 
     python: str
     packages: dict[str, str]
@@ -31,10 +35,17 @@ class Environment:
     dtype: str
     attention_backend: str
     threads: int
+    attention_error: float | None = None
 
 
 def describe_environment(
-    *, device: str, device_name: str, dtype: str, attention_backend: str, threads: int
+    *,
+    device: str,
+    device_name: str,
+    dtype: str,
+    attention_backend: str,
+    threads: int,
+    attention_error: float | None = None,
 ) -> Environment:
     """The environment of this process; what only torch knows is handed in."""
     return Environment(
@@ -48,6 +59,7 @@ def describe_environment(
         dtype=dtype,
         attention_backend=attention_backend,
         threads=threads,
+        attention_error=attention_error,
     )
 
 

@@ -20,7 +20,7 @@ from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.data import PuzzleFolder, train_iteration
 from hrm_sweep.errors import DiskFullError, NonFiniteError
 from hrm_sweep.evaluation.accuracy import Accuracy, data_shape, evaluate
-from hrm_sweep.evaluation.device import Device, rows_on
+from hrm_sweep.evaluation.device import Device, attention_error, rows_on
 from hrm_sweep.evaluation.selection import subset_indices
 from hrm_sweep.model.checkpoint import STATE_VERSION, apply_weights, load_state, weights_to_save
 from hrm_sweep.model.hrm import HRM, Carry, Rows
@@ -227,6 +227,7 @@ class Run:
                 dtype=str(device.dtype).removeprefix("torch."),
                 attention_backend="scaled_dot_product_attention",
                 threads=torch.get_num_threads(),
+                attention_error=attention_error(device),
             ),
         )
         parameters = sum(p.numel() for p in self.model.parameters())
