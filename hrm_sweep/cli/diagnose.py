@@ -25,6 +25,8 @@ def diagnose(runs: Runs = None, as_json: AsJson = False, explain: Explain = None
 
     Works on finished, live, killed and damaged runs. Exit code: 0 healthy, 1 a rule fired at warning or above,
     2 not a run directory.
+
+    Example: hrm-sweep diagnose trials/quickstart/0003 --json
     """
     from hrm_sweep.errors import HrmSweepError, UsageError  # everything here: --help must not load numpy
 
@@ -54,7 +56,10 @@ def diagnose(runs: Runs = None, as_json: AsJson = False, explain: Explain = None
 
 
 def rules(as_json: AsJson = False) -> None:
-    """List every diagnosis rule."""
+    """List every diagnosis rule.
+
+    Example: hrm-sweep rules --json
+    """
     from hrm_sweep.diagnosis import all_rules
 
     if as_json:
