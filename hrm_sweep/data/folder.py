@@ -283,6 +283,8 @@ def read_array(path: Path, field: str) -> IntArray:
     dimensions = 2 if field in ("inputs", "labels") else 1
     if array.ndim != dimensions:
         raise DataError(f"{path}: expected {dimensions} dimension(s), found the shape {array.shape}")
+    if field not in ("inputs", "labels") and array.dtype not in (np.int32, np.int64):
+        return array.astype(np.int64)  # indices that can be subtracted and drawn between; rare, so not mapped
     # A plain view: indexing a np.memmap object costs several times the gather itself.
     return array.view(np.ndarray)
 
@@ -318,8 +320,10 @@ def require_order(puzzle_set: PuzzleSet, paths: Mapping[str, Path]) -> None:
         indices: IntArray = getattr(puzzle_set, field)
         path = paths[field]
         if len(indices) == 0 or (parts is not None and len(indices) != parts + 1):
-            expected = "at least 1" if parts is None else f"{parts + 1} (one more than puzzle_identifiers)"
-            raise DataError(f"{path}: expected {expected} entries, found {len(indices)}")
+            expected = (
+                "at least 1 entry" if parts is None else f"{parts + 1} entries (one more than puzzle_identifiers)"
+            )
+            raise DataError(f"{path}: expected {expected}, found {len(indices)}")
         if indices[0] != 0 or indices[-1] != end:
             raise DataError(
                 f"{path}: expected to run from 0 to {end}, the number of {what}, found {indices[0]} to {indices[-1]}"
