@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hrm_sweep.config.run import dotted_keys, nearest_key
+from hrm_sweep.config.run import dotted_keys, nearest_key, text_keys
 from hrm_sweep.errors import ConfigError
 
 # YAML 1.1 reads 1e-3 as a string; everyone who writes it means a number.
@@ -21,10 +21,14 @@ def parse_override(argument: str) -> tuple[str, Any]:
     key, equals, text = argument.partition("=")
     if not equals or not key.strip():
         raise ConfigError(f"{argument!r}: expected key=value, for example arch.halt_max_steps=8")
+    key = key.strip()
     try:
-        return key.strip(), parse_value(text)
-    except yaml.YAMLError:
+        value = parse_value(text)
+    except (yaml.YAMLError, ValueError):  # ValueError: what looks like a date and is none, a number of 5000 digits
         raise ConfigError(f"{argument!r}: the value is not valid YAML; quote it if it holds : [ ] {{ }}") from None
+    if key in text_keys() and value is not None and not isinstance(value, str):
+        value = text  # run_name=2024, data_path=1e3
+    return key, value
 
 
 def parse_value(text: str) -> Any:

@@ -7,7 +7,6 @@ besides: `data`, `device`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_w
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -69,22 +68,23 @@ class ArchConfig(Section):
     @model_validator(mode="before")
     @classmethod
     def _embedding_follows_width(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and values.get("puzzle_emb_ndim") is None and values.get("hidden_size"):
-            return {**values, "puzzle_emb_ndim": values["hidden_size"]}
+        if isinstance(values, Mapping) and values.get("puzzle_emb_ndim") is None:
+            width = values.get("hidden_size", cls.model_fields["hidden_size"].default)
+            return {**values, "puzzle_emb_ndim": width}
         return values
 
     @model_validator(mode="after")
     def _heads_fit(self) -> ArchConfig:
         if self.hidden_size % self.num_heads:
             raise ValueError(
-                f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}: "
-                f"expected a number of heads that divides it, for example {_largest_divisor(self.hidden_size)}"
+                f"hidden_size {self.hidden_size} is not divisible by num_heads {self.num_heads}; "
+                f"{_heads_that_fit(self.hidden_size)}"
             )
         head_dim = self.hidden_size // self.num_heads
         if head_dim % 2:
             raise ValueError(
                 f"hidden_size {self.hidden_size} / num_heads {self.num_heads} gives head_dim {head_dim}: "
-                "rotary positions need an even one; choose fewer heads or another width"
+                f"rotary positions need an even one; {_heads_that_fit(self.hidden_size)}"
             )
         return self
 
@@ -174,27 +174,32 @@ class RunConfig(Section):
         return self.model_dump(mode="json")
 
     def get(self, dotted: str) -> Any:
-        """The value of a dotted key, for example `arch.halt_max_steps`."""
+        """The value of a dotted key, for example `arch.halt_max_steps`; None below a section that is not there."""
         value: Any = self
         for part in dotted.split("."):
-            value = getattr(value, part)
+            value = None if value is None else getattr(value, part)
         return value
 
 
 def _is_whole(value: object) -> bool:
     try:
         return int(value) >= 1  # type: ignore[call-overload, no-any-return]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return False
 
 
-def _largest_divisor(hidden_size: int) -> int:
-    return max(n for n in range(1, 9) if hidden_size % n == 0)
+def _heads_that_fit(hidden_size: int) -> str:
+    """What to choose instead of heads that do not divide a width into even parts."""
+    if hidden_size % 2:
+        return "choose an even hidden_size"
+    return (
+        f"choose a number of heads that fits, for example {max(n for n in range(1, 9) if hidden_size % (2 * n) == 0)}"
+    )
 
 
 def default_eval_interval(epochs: int) -> int:
     """The smallest divisor of `epochs` that is at least a tenth of it: about ten evaluations a run."""
-    return next(n for n in range(max(1, math.ceil(epochs / 10)), epochs + 1) if epochs % n == 0)
+    return next(epochs // evaluations for evaluations in range(10, 0, -1) if epochs % evaluations == 0)
 
 
 def dotted_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
@@ -205,6 +210,16 @@ def dotted_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Itera
             yield prefix + name
         else:
             yield from dotted_keys(inner, f"{prefix}{name}.")
+
+
+def text_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
+    """The dotted keys whose value is text, where `run_name=2024` means the four characters."""
+    for name, field in section.model_fields.items():
+        inner = _section_of(field.annotation)
+        if inner is not None:
+            yield from text_keys(inner, f"{prefix}{name}.")
+        elif str in (field.annotation, *get_args(field.annotation)):
+            yield prefix + name
 
 
 def _section_of(annotation: Any) -> type[BaseModel] | None:
@@ -247,5 +262,10 @@ def _explain(detail: Any) -> str:
 
 
 def write_config(config: RunConfig, path: Path) -> None:
-    """Write the full config as YAML; the reference's own config class reads it too."""
-    path.write_text(yaml.safe_dump(config.to_mapping(), sort_keys=False), encoding="utf-8")
+    """Write the full config as YAML, whole or not at all; the reference's own config class reads it too."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        temporary.write_text(yaml.safe_dump(config.to_mapping(), sort_keys=False), encoding="utf-8")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
