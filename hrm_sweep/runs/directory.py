@@ -12,6 +12,8 @@ from pathlib import Path
 
 from hrm_sweep.errors import DiskFullError, RunDirectoryError
 
+_UNFINISHED = ".part"  # ends the name of a file that is still being written
+
 
 @dataclass(frozen=True)
 class RunDirectory:
@@ -75,7 +77,7 @@ class RunDirectory:
     def all_step_weights(self) -> list[tuple[int, Path]]:
         """(step, path) of every `step_N` file, by step."""
         found = [(path.name.removeprefix("step_"), path) for path in self.path.glob("step_*") if path.is_file()]
-        return sorted((int(step), path) for step, path in found if step.isdigit())
+        return sorted((int(step), path) for step, path in found if step.isdecimal())
 
     def is_run(self) -> bool:
         """Whether this looks like a run directory of ours."""
@@ -83,20 +85,33 @@ class RunDirectory:
 
     @contextlib.contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the right to write. Raises RunDirectoryError when another live process has it.
+        """Hold the right to write. Raises RunDirectoryError when another live process has it, or when the folder cannot
+        be made or locked; DiskFullError when there is no room for it.
 
-        The lock belongs to the operating system: it ends with the process that holds it, however that ends.
+        The lock belongs to the operating system: it ends with the process that holds it, however that ends. Large
+        files that a killed writer left unfinished are removed.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with self.lock.open("a") as handle:
-            if not _try_lock(handle.fileno()):
+        with contextlib.ExitStack() as stack:
+            try:
+                with disk_full_explained(self.path):
+                    self.path.mkdir(parents=True, exist_ok=True)
+                    handle = stack.enter_context(self.lock.open("a"))
+                    free = _try_lock(handle.fileno())
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"{self.path}: cannot be used as a run directory ({error.strerror}); name another --run-dir"
+                ) from None
+            if not free:
                 raise RunDirectoryError(
                     f"{self.path}: another process is writing this run; wait for it, stop it, or name another --run-dir"
                 )
+            for unfinished in [*self.checkpoints.glob(f".*{_UNFINISHED}"), *self.path.glob(f".step_*{_UNFINISHED}")]:
+                unfinished.unlink(missing_ok=True)
             yield
 
 
 def _try_lock(descriptor: int) -> bool:
+    """Whether this process has the lock now. Raises OSError where the file system has no locks."""
     try:
         if os.name == "nt":
             import msvcrt  # exists on Windows only
@@ -106,7 +121,7 @@ def _try_lock(descriptor: int) -> bool:
             import fcntl  # exists everywhere else
 
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except (BlockingIOError, PermissionError):  # somebody has it: EAGAIN here, EACCES on Windows
         return False
     return True
 
@@ -117,30 +132,30 @@ def replaced_atomically(path: Path) -> Iterator[Path]:
 
     A reader sees the old file or the new one, never a part. Raises DiskFullError when there is no room.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(descriptor)
-    temporary = Path(name)
-    try:
-        with disk_full_explained(path):
+    with disk_full_explained(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
+        os.close(descriptor)
+        temporary = Path(name)
+        try:
             yield temporary
-            with temporary.open("rb") as handle:
+            with temporary.open("r+b") as handle:
                 os.fsync(handle.fileno())
             temporary.chmod(0o644)
             temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def disk_full_explained(path: Path) -> Iterator[None]:
-    """Turn "no space left" while writing `path` into a DiskFullError that says what to do."""
+    """Turn "no space left" (or a quota or limit) while writing `path` into a DiskFullError that says what to do."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise DiskFullError(
-                f"{path}: could not be written, the disk is full ({os.strerror(error.errno)}); "
+                f"{path}: could not be written: {os.strerror(error.errno)}; "
                 "free some space (`hrm-sweep clean STUDY` removes checkpoints) and continue the run with --resume"
             ) from None
         raise

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+import os
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +19,9 @@ from hrm_sweep.runs.directory import disk_full_explained, replaced_atomically
 
 Kind = Literal["train", "eval"]
 _STAMP = ("kind", "step", "epoch", "time_s")
+_NON_FINITE = ("NaN", "Infinity", "-Infinity")
+# What reading a line can raise that is no metric row: torn, zeroed by a crash, or written by something else.
+_NO_ROW = (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 @dataclass(frozen=True)
@@ -70,23 +74,28 @@ class MetricRow:
 
     @staticmethod
     def from_json(record: Mapping[str, Any]) -> MetricRow:
-        """Raises KeyError, TypeError or ValueError when `record` is no metric row."""
-        values: dict[str, float] = {}
-        modules: dict[str, dict[str, float]] = {}
-        histogram: tuple[int, ...] = ()
-        for name, value in record.items():
-            if name in _STAMP or value is None:
-                continue
-            if name == "act_histogram":
-                histogram = tuple(value)
-            elif isinstance(value, dict):
-                modules[name] = {key: float(inner) for key, inner in value.items() if inner is not None}
-            else:
-                values[name] = float(value)  # also reads the strings NaN and Infinity
-        kind: Kind = "eval" if record["kind"] == "eval" else "train"
+        """Raises KeyError, TypeError, ValueError or OverflowError when `record` is no metric row.
+
+        What is neither a number nor a group of numbers (something that a newer version writes) is left out.
+        """
+        kind: Kind = record["kind"]
+        if kind not in ("train", "eval"):
+            raise ValueError(f"kind: expected train or eval, found {kind!r}")
+        values = _numbers(record, leave_out=_STAMP)
+        modules = {name: _numbers(group) for name, group in record.items() if isinstance(group, dict)}
+        histogram = tuple(int(slots) for slots in record.get("act_histogram", ()))
         return MetricRow(
             kind, int(record["step"]), float(record["epoch"]), float(record["time_s"]), values, modules, histogram
         )
+
+
+def _numbers(record: Mapping[str, Any], leave_out: Collection[str] = ()) -> dict[str, float]:
+    """What of `record` is a number, or one of the strings that stand for numbers that JSON does not have."""
+    return {
+        name: float(value)
+        for name, value in record.items()
+        if name not in leave_out and (isinstance(value, (int, float)) or value in _NON_FINITE)
+    }
 
 
 def _to_json(value: float) -> float | int | str:
@@ -134,43 +143,64 @@ def _rows(data: bytes) -> Iterator[MetricRow]:
     for line in data.splitlines():
         try:
             yield MetricRow.from_json(json.loads(line))
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except _NO_ROW:
             continue
 
 
 class MetricsFollower:
-    """Reads rows as they are appended: each call of `new_rows` gives those that were not given before."""
+    """Reads rows as they are appended: each call of `new_rows` gives those that were not given before.
+
+    A resume that cuts the file back replaces it; rows trained again, of a step that was given before, are not given
+    twice.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
+        self._file: int | None = None  # inode: tells a file that was replaced from one that grew
+        self._given: set[tuple[Kind, int]] = set()
 
     def new_rows(self) -> list[MetricRow]:
-        if not self._path.is_file():
+        try:
+            with self._path.open("rb") as handle:
+                facts = os.fstat(handle.fileno())
+                if facts.st_ino != self._file or facts.st_size < self._offset:
+                    self._file, self._offset = facts.st_ino, 0
+                handle.seek(self._offset)
+                data = handle.read()
+        except FileNotFoundError:
             return []
-        with self._path.open("rb") as handle:
-            handle.seek(self._offset)
-            data = handle.read()
         complete = data.rfind(b"\n") + 1
         self._offset += complete
-        return list(_rows(data[:complete]))
+        rows = [row for row in _rows(data[:complete]) if (row.kind, row.step) not in self._given]
+        self._given.update((row.kind, row.step) for row in rows)
+        return rows
 
 
 def cut_back(path: Path, step: int, lost: Path) -> int:
-    """Drop every row after `step`, moving those lines to `lost`; what a resume does first. Returns how many."""
+    """Drop every row after `step`, moving those lines to `lost`; what a resume does first. Returns how many.
+
+    The file ends with a whole line afterwards, so that what is appended next stands on a line of its own.
+    """
     if not path.is_file():
         return 0
+    data = path.read_bytes()
     kept: list[bytes] = []
     dropped: list[bytes] = []
-    for line in path.read_bytes().splitlines():
-        try:
-            after = int(json.loads(line)["step"]) > step
-        except (ValueError, KeyError, TypeError):
-            after = True  # a torn line: it was written after the last checkpoint
-        (dropped if after else kept).append(line)
+    for line in data.splitlines():
+        (kept if _is_up_to(line, step) else dropped).append(line)
     if dropped:
-        with lost.open("ab") as handle:
+        with disk_full_explained(lost), lost.open("ab") as handle:
             handle.writelines(line + b"\n" for line in dropped)
+    if dropped or not data.endswith(b"\n"):
         with replaced_atomically(path) as temporary:
             temporary.write_bytes(b"".join(line + b"\n" for line in kept))
     return len(dropped)
+
+
+def _is_up_to(line: bytes, step: int) -> bool:
+    """Whether a line is a row of `step` or before; a torn line was written after the last checkpoint."""
+    try:
+        return int(json.loads(line)["step"]) <= step
+    except _NO_ROW:
+        return False
