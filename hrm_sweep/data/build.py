@@ -14,7 +14,7 @@ import numpy as np
 
 from hrm_sweep.config import DataConfig
 from hrm_sweep.data.augment import augmented_tokens, symmetric_tokens, tokens
-from hrm_sweep.data.folder import write_folder
+from hrm_sweep.data.folder import open_folder, write_folder
 from hrm_sweep.data.generator import Progress
 from hrm_sweep.data.request import fingerprint, resolved, short_hash
 from hrm_sweep.data.sources import puzzles_of
@@ -53,10 +53,9 @@ def ensure_data(config: DataConfig, root: Path = Path("data"), progress: Progres
     Raises ConfigError for a request that contradicts itself, DataError when it cannot be built.
     """
     folder = data_folder_for(config, root)
-    if _request_in(folder) is None:
+    if _found(folder, fingerprint(resolved(config))) is None:
         with _locked(root / f".{folder.name}.lock"):
-            if _request_in(folder) is None:  # nobody built it while this process waited
-                build_folder(config, folder, progress)
+            build_folder(config, folder, progress)  # finds it, when another process built it meanwhile
     return folder
 
 
@@ -68,10 +67,10 @@ def build_folder(config: DataConfig, output_dir: Path, progress: Progress | None
     """
     request = resolved(config)
     marks = fingerprint(request)
-    before = _request_in(output_dir)
-    if before is not None and before.get("fingerprint") == marks:
-        return Built(output_dir, **before["built"], reused=True)
-    if before is None and output_dir.exists() and not (output_dir.is_dir() and not any(output_dir.iterdir())):
+    found = _found(output_dir, marks)
+    if found is not None:
+        return found
+    if not _may_be_replaced(output_dir):
         raise DataError(
             f"{output_dir}: holds something that was not built by `hrm-sweep data`; "
             "name another folder, or move this one away first"
@@ -115,13 +114,31 @@ def _redraw_test_puzzles(
             inputs[rows], labels[rows] = inputs[rows // each * each], labels[rows // each * each]
 
 
-def _request_in(folder: Path) -> dict[str, Any] | None:
-    """What build.json says, or None when this is no folder of ours."""
+def _found(folder: Path, marks: dict[str, Any]) -> Built | None:
+    """What a folder holds that was built from this very request and is whole; None for any other, or none."""
+    record = _build_record(folder)
+    if record is None or record.get("fingerprint") != marks:
+        return None
+    try:
+        open_folder(folder)
+    except DataError:
+        return None
+    return Built(folder, **record["built"], reused=True)
+
+
+def _may_be_replaced(folder: Path) -> bool:
+    """Whether nothing is lost with this folder: there is none, it is empty, or it was built here."""
+    if not folder.exists() or _build_record(folder) is not None:
+        return True
+    return folder.is_dir() and not any(folder.iterdir())
+
+
+def _build_record(folder: Path) -> dict[str, Any] | None:
     try:
         record = json.loads((folder / BUILD_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return record if isinstance(record, dict) else None
+    return record if isinstance(record, dict) and "built" in record else None
 
 
 @contextlib.contextmanager

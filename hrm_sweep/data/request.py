@@ -67,8 +67,8 @@ def _resolved_generator(config: DataConfig) -> DataConfig:
                 f"a single solution, so it has at most {most} blanks"
             )
     usual_low, usual_high = _HARD_BLANKS if difficult else _USUAL_BLANKS[config.size]
-    low = config.min_blanks if config.min_blanks is not None else min(usual_low, config.max_blanks or usual_low)
-    high = config.max_blanks if config.max_blanks is not None else max(usual_high, low)
+    low = _first_given(config.min_blanks, min(usual_low, _first_given(config.max_blanks, most)))
+    high = _first_given(config.max_blanks, max(usual_high, low))
     train = config.subsample_size or _USUAL_TRAIN_PUZZLES
     return config.model_copy(
         update={
@@ -78,6 +78,10 @@ def _resolved_generator(config: DataConfig) -> DataConfig:
             "test_size": config.test_size or max(1, train // _TEST_SHARE),
         }
     )
+
+
+def _first_given(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
 
 
 def _require_order(low: int | None, high: int | None, what: str) -> None:

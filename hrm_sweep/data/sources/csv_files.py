@@ -68,6 +68,8 @@ def _read(request: DataConfig, path: Path, subsample_size: int | None) -> Puzzle
             kept = [concatenated(kept, request.size).take(smallest)]
             kept_keys = kept_keys[smallest]
     puzzles = concatenated(kept, request.size)
+    if rows_in_file == 0:
+        raise DataError(f"{path}: no puzzle in it; expected rows of {HEADER} below the header")
     if len(puzzles) == 0:
         raise DataError(
             f"{path}: none of its {rows_in_file} puzzles has the blanks and difficulty asked for; widen the range"
@@ -175,7 +177,7 @@ def what_is_wrong(line: str, size: int) -> str | None:
     for name, text, valid in (("question", question, ".0" + _DIGITS[:size]), ("answer", answer, _DIGITS[:size])):
         length = len(text)
         if length != cells:
-            return f"expected a {name} of {cells} cells for size {size}, found {length}"
+            return f"expected {cells} cells in the {name} for size {size}, found {length}"
         for place, character in enumerate(text):
             if character not in valid:
                 return f"cell {place + 1} of the {name} is {character!r}, expected one of {valid}"
