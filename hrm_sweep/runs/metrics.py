@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from hrm_sweep.runs.directory import disk_full_explained, replaced_atomically
 
@@ -107,16 +107,19 @@ def _to_json(value: float) -> float | int | str:
 
 
 class MetricsWriter:
-    """Appends rows to metrics.jsonl, each flushed as it is written, so that a follower sees it at once."""
+    """Appends rows to metrics.jsonl, without a buffer: a follower sees each at once, and a row for which there was no
+    room is not tried again when the file is closed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._file = path.open("ab", buffering=0)
 
     def write(self, row: MetricRow) -> None:
+        """Raises DiskFullError."""
+        rest = (row.to_json() + "\n").encode()
         with disk_full_explained(self._path):
-            self._file.write(row.to_json() + "\n")
-            self._file.flush()
+            while rest:
+                rest = rest[self._file.write(rest) :]
 
     def close(self) -> None:
         self._file.close()

@@ -249,8 +249,6 @@ def test_two_cuts_keep_all_that_was_lost(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_said_to_be_full() -> None:
-    writer = MetricsWriter(Path("/dev/full"))
-    with pytest.raises(DiskFullError, match=r"/dev/full: could not be written: No space left on device; free some"):
+    expected = r"/dev/full: could not be written: No space left on device; free some"
+    with MetricsWriter(Path("/dev/full")) as writer, pytest.raises(DiskFullError, match=expected):
         writer.write(row(1))
-    with pytest.raises(OSError, match="No space"):
-        writer.close()
