@@ -137,7 +137,8 @@ def _check_split(path: Path, findings: _Findings) -> Split | None:
 
 
 def _check_set(folder: Path, name: str, metadata: SplitMetadata, findings: _Findings) -> PuzzleSet | None:
-    """The set, when its files can be read and fit each other."""
+    """The set, when its files can be read, hold what they may, and fit each other."""
+    before = len(findings.found)
     paths = array_paths(folder, name)
     arrays: dict[str, IntArray] = {}
     for key, path in paths.items():
@@ -150,12 +151,11 @@ def _check_set(folder: Path, name: str, metadata: SplitMetadata, findings: _Find
     if len(arrays) < len(FIELDS):
         return None
     puzzle_set = PuzzleSet(name, **arrays)
-    errors = len(findings.found)
     with findings.collected():
         require_shapes(puzzle_set, metadata, paths)
     with findings.collected():
         require_order(puzzle_set, paths)
-    if len(findings.found) > errors:
+    if len(findings.found) > before:
         return None
     empty = int((np.diff(puzzle_set.puzzle_indices) == 0).sum())
     if empty:
