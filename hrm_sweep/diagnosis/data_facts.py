@@ -34,7 +34,7 @@ class SplitFacts:
     contradicted     share of cells that show a symbol which their label denies, among cells that show any (not the
                      commonest symbol of the cells that have to be filled in); None where nothing can be said.
     ignored_givens   share of cells that show a symbol and whose label does not count; None where nothing can be said.
-    blank_identifier_share  share of examples with the blank puzzle identifier.
+    identifiers      number of different puzzle identifiers.
     """
 
     examples: int
@@ -45,7 +45,7 @@ class SplitFacts:
     label_entropy: float
     contradicted: float | None
     ignored_givens: float | None
-    blank_identifier_share: float
+    identifiers: int
 
     @property
     def is_empty(self) -> bool:
@@ -54,7 +54,12 @@ class SplitFacts:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """Facts about a puzzle folder. `overlap`: share of test puzzles whose input is also a training input."""
+    """Facts about a puzzle folder.
+
+    overlap              share of test puzzles whose input is also a training input; None without test puzzles.
+    unknown_identifiers  share of test examples whose puzzle identifier is blank or was never trained; None without test
+                         puzzles.
+    """
 
     path: Path
     vocab_size: int
@@ -65,7 +70,7 @@ class DataFacts:
     train: SplitFacts
     test: SplitFacts
     overlap: float | None
-    examples_per_group: float
+    unknown_identifiers: float | None
 
     @property
     def uniform_loss(self) -> float:
@@ -75,7 +80,6 @@ class DataFacts:
 
 def gather_data_facts(folder: PuzzleFolder) -> DataFacts:
     metadata = folder.train.metadata
-    groups = sum(puzzle_set.n_groups for puzzle_set in folder.train.sets)
     return DataFacts(
         path=folder.path,
         vocab_size=metadata.vocab_size,
@@ -86,7 +90,7 @@ def gather_data_facts(folder: PuzzleFolder) -> DataFacts:
         train=_split_facts(folder.train),
         test=_split_facts(folder.test_split),
         overlap=_overlap(folder),
-        examples_per_group=folder.train.n_examples / groups if groups else 0.0,
+        unknown_identifiers=_unknown_identifiers(folder),
     )
 
 
@@ -115,7 +119,7 @@ def _candidates(data_path: Path, run: Path) -> Sequence[Path]:
     return [data_path, *(parent / data_path for parent in (run.resolve(), *run.resolve().parents[:4]))]
 
 
-_EMPTY = SplitFacts(0, 0.0, 0.0, 0.0, 0.0, 0.0, None, None, 0.0)
+_EMPTY = SplitFacts(0, 0.0, 0.0, 0.0, 0.0, 0.0, None, None, 0)
 
 
 def _split_facts(split: Split | None) -> SplitFacts:
@@ -140,7 +144,7 @@ def _split_facts(split: Split | None) -> SplitFacts:
         label_entropy=_entropy(labels[counted]),
         contradicted=contradicted,
         ignored_givens=ignored_givens,
-        blank_identifier_share=_blank_identifier_share(split),
+        identifiers=len(_identifiers(split)),
     )
 
 
@@ -166,10 +170,22 @@ def _givens(
     return float(contradicted), float((given & ~counted).sum() / given.sum())
 
 
-def _blank_identifier_share(split: Split) -> float:
-    blank = split.metadata.blank_identifier_id
-    examples = sum(int(np.diff(each.puzzle_indices)[each.puzzle_identifiers == blank].sum()) for each in split.sets)
-    return examples / split.n_examples
+def _identifiers(split: Split) -> npt.NDArray[np.int64]:
+    return np.unique(np.concatenate([np.asarray(each.puzzle_identifiers, dtype=np.int64) for each in split.sets]))
+
+
+def _unknown_identifiers(folder: PuzzleFolder) -> float | None:
+    test = folder.test_split
+    if test is None or test.n_examples == 0:
+        return None
+    known = _identifiers(folder.train)
+    known = (
+        known[known != test.metadata.blank_identifier_id] if folder.train.metadata.num_puzzle_identifiers > 1 else known
+    )
+    unknown = sum(
+        int(np.diff(each.puzzle_indices)[~np.isin(each.puzzle_identifiers, known)].sum()) for each in test.sets
+    )
+    return unknown / test.n_examples
 
 
 def _commonest(labels: npt.NDArray[np.int64]) -> float:

@@ -8,13 +8,8 @@ from pathlib import Path
 from hrm_sweep.diagnosis.checkpoints import CheckpointFacts, read_checkpoints
 from hrm_sweep.diagnosis.data_facts import find_data
 from hrm_sweep.diagnosis.evidence import Evidence
-from hrm_sweep.errors import CheckpointError, DataError
 from hrm_sweep.runs import RunDirectory
 from hrm_sweep.runs.formats import Curves, CurvesBuilder, RecordedRun, Source, read_run
-
-# A reference run has no metrics: its last checkpoints are evaluated on this many puzzles, which takes seconds at 27 M.
-EVALUATED_CHECKPOINTS = 3
-EVALUATED_PUZZLES = 200
 
 
 def gather_evidence(path: Path, *, data: Path | None = None, now: float | None = None) -> Evidence:
@@ -48,17 +43,17 @@ def gather_evidence(path: Path, *, data: Path | None = None, now: float | None =
 
 def _evaluate(recorded: RecordedRun, data: Path, readable: list[int]) -> tuple[Curves, tuple[str, ...]]:
     """Evaluation rows of the last readable checkpoints, and what could not be evaluated."""
-    from hrm_sweep.diagnosis.evaluated import evaluation_record  # torch
+    from hrm_sweep.diagnosis.evaluated import evaluation_records  # torch
 
     assert recorded.config is not None
     builder = CurvesBuilder()
     problems: list[str] = []
-    last = [(step, path) for step, path in recorded.weights if step in readable][-EVALUATED_CHECKPOINTS:]
-    for step, path in last:
-        try:
-            builder.add(evaluation_record(recorded.config, step, path, data, EVALUATED_PUZZLES))
-        except (CheckpointError, DataError) as error:
-            problems.append(str(error))
+    weights = [(step, path) for step, path in recorded.weights if step in readable]
+    for record in evaluation_records(recorded.config, weights, data):
+        if isinstance(record, str):
+            problems.append(record)
+        else:
+            builder.add(record)
     return builder.build(), tuple(problems)
 
 

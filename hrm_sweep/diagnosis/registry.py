@@ -126,7 +126,7 @@ def all_rules() -> tuple[Rule, ...]:
     for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
         importlib.import_module(f"{package.__name__}.{module.name}")
     check_rules(_registered)
-    return tuple(_registered)
+    return tuple(sorted(_registered, key=lambda known: known.family))  # stable: keeps the order of each file
 
 
 def find_rule(rule_id: str) -> Rule | None:

@@ -18,6 +18,8 @@ def verdict_sentence(evidence: Evidence, findings: Sequence[Finding]) -> str:
         unknown = sum(finding.verdict is Verdict.UNKNOWN for finding in findings)
         return f"Cannot tell: nothing was measured yet, so {unknown} of {len(findings)} rules have no data."
     so_far = "Healthy" if evidence.is_ended else "Healthy so far"
+    if any(finding.rule == "zero_exact_learning" and finding.verdict is Verdict.FIRED for finding in findings):
+        return f"{so_far}: no puzzle is solved yet, but the cells say that the model learns {_where(evidence)}."
     return f"{so_far}: no rule fired at warning or above {_where(evidence)}."
 
 

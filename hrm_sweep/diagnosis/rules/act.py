@@ -1,21 +1,24 @@
-"""Adaptive computation: how many ACT steps a puzzle gets before it halts. Judged on train rows only, because an
-evaluation always runs all of them."""
+"""Adaptive computation: how many ACT steps a puzzle gets before it halts. Never judged on evaluation rows of ours,
+because an evaluation always runs all of them."""
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
-from hrm_sweep.diagnosis.finding import EvidenceRow, Overrides, Severity
+from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.statistics import tail, weighted_mean
-from hrm_sweep.runs.formats import Curves, Series
+from hrm_sweep.diagnosis.remedies import exploration
+from hrm_sweep.diagnosis.signals import best_exact, first_halts, halting_exact, is_mature, progress_row, recent_halts
 
-CONSTANT_SHARE = 0.98  # docs/thresholds.md, act_constant
-SOLVED_BEFORE_JUDGED = 0.3
-JUDGED_SHARE = 0.2
+CONSTANT_SHARE = 0.995  # docs/thresholds.md, act_constant
+SOLVED_BEFORE_JUDGED = 0.5
+CONSTANT_Q_STD = 0.02
 MIN_HALTED = 200
+AT_ONCE_STEPS = 1.2  # always halting at once gives 1.11 under the published exploration
+SOLVED_AT_ONCE = 0.5
+FIRST_ROWS = 3
+EXPLORATION_NEEDED_AT = 0.05
 
 
 @rule(severity=Severity.WARNING)
@@ -30,8 +33,10 @@ def act_constant(run: Evidence) -> Outcome:
     halt_max_steps, each slot sees new data only once in halt_max_steps steps, and nothing adaptive is learned.
 
     ## How it is decided
-    It fires when, over the last fifth of the run, at least 98 % of at least 200 halted slots halted after one and the
-    same number of steps above 1, while at least 30 % of them were solved.
+    It fires when, over the last fifth of the run, at least 99.5 % of at least 200 halted slots halted after one and the
+    same number of steps above 1, while at least half of them were solved. A healthy reference run would halt 96 % of
+    its puzzles at the maximum when 46 % of them are solved, so less than that is no sign. A checkpoint of the
+    reference is judged by where it would halt, and only called constant when q_halt itself hardly varies.
 
     ## When it stays quiet
     Nothing halts before halt_max_steps at the start, by design: the Q head begins with q_halt = q_continue = -5. The
@@ -44,24 +49,18 @@ def act_constant(run: Evidence) -> Outcome:
     `q_continue_unsettled` say whether it learns.
 
     ## Reference
-    hrm-facts 1.2 and implication 14, anchors 3b.2 and 3b.3; "Verify ACT is using variable steps" in the note
-    Training Recommendations for HRM.
+    sapientinc/HRM#12 (curve of a run that reached 57 %) and hrm_act_v1.py (start of the Q head); "Verify ACT is using
+    variable steps" in the note Training Recommendations for HRM.
     """
-    config = run.config
-    limit = config.arch.halt_max_steps
+    limit = run.config.arch.halt_max_steps
     if limit == 1:
         return clear("halt_max_steps is 1: one ACT step by configuration, so there is nothing to adapt.")
-    halts = recent_halts(run.rows)
-    if halts.sum() < MIN_HALTED:
-        raise MissingEvidence(f"{MIN_HALTED} halted slots with an ACT histogram in the last fifth; found {halts.sum()}")
-    solved = recent_mean(run, "exact_accuracy")
-    commonest = int(np.argmax(halts)) + 1
-    share = float(halts[commonest - 1] / halts.sum())
-    last = int(run.rows.histogram_step[-1])
-    rows = (
-        EvidenceRow.above(f"share of slots that halt after {commonest} ACT steps", share, CONSTANT_SHARE, last),
-        EvidenceRow.above("train exact_accuracy", solved, SOLVED_BEFORE_JUDGED, last),
-    )
+    commonest, share, step = _commonest_halt(run)
+    solved = halting_exact(run)
+    rows = [
+        EvidenceRow.above(f"share of slots that halt after {commonest} ACT steps", share, CONSTANT_SHARE, step),
+        EvidenceRow.above("exact_accuracy at halting", solved, SOLVED_BEFORE_JUDGED, step),
+    ]
     if share < CONSTANT_SHARE or commonest == 1:
         return clear(f"ACT steps vary: the commonest number, {commonest}, is taken by {share:.0%} of the slots.", *rows)
     if solved < SOLVED_BEFORE_JUDGED:
@@ -70,6 +69,11 @@ def act_constant(run: Evidence) -> Outcome:
             "at this stage healthy runs do the same.",
             *rows,
         )
+    if run.is_reference:
+        spread = run.evaluated("q_halt_std")
+        rows.append(EvidenceRow.below("q_halt_std", spread.last, CONSTANT_Q_STD, spread.last_step))
+        if spread.last > CONSTANT_Q_STD:
+            return clear("The last checkpoint rarely halts early, but its q_halt varies from puzzle to puzzle.", *rows)
     return fired(
         f"{share:.1%} of the slots halt after {commonest} of {limit} steps while {solved:.0%} of the puzzles are "
         "solved: the Q head does not tell solved puzzles from unsolved ones.",
@@ -78,27 +82,155 @@ def act_constant(run: Evidence) -> Outcome:
     )
 
 
-def recent_halts(rows: Curves) -> npt.NDArray[np.int64]:
-    """How many slots halted after 1, 2, ... ACT steps in the last fifth of the run; (halt_max_steps,), perhaps (0,)."""
-    if not len(rows.histogram_step):
-        return np.zeros(0, np.int64)
-    begin = rows.histogram_step[-1] * (1 - JUDGED_SHARE)
-    return np.asarray(rows.histogram[rows.histogram_step > begin].sum(axis=0), dtype=np.int64)
+@rule(severity=Severity.WARNING, causes=("q_uninformative",))
+def act_collapsed(run: Evidence) -> Outcome:
+    """Every puzzle halts after its first ACT step.
+
+    ## What it sees
+    The histogram of ACT steps at halting and the exact accuracy of the train rows, over the last fifth of the run and
+    in its first rows.
+
+    ## Why it matters
+    A model that halts at once is trained on its first step only: it never learns to go on, and halt_max_steps is a
+    number without effect.
+
+    ## How it is decided
+    A Q head that always halts gives 1.11 steps on average under the published exploration, because exploration is drawn
+    anew at every step. It fires past the first third of a run when the last fifth has at most 1.2 steps and either
+    fewer than half of the halted puzzles are solved, or the very first rows halted at once too, which a Q head that
+    starts at -5 / -5 cannot do.
+
+    ## When it stays quiet
+    In the first third: the published run was low for some thousand steps. When most puzzles are solved in one step,
+    one step is the right number. With halt_max_steps 1 there is no other. A checkpoint of the reference is not judged
+    without exploration: see the histogram in its evidence.
+
+    ## What to do
+    Raise arch.halt_exploration_prob. If the first rows halt at once, look at the start values of the Q head.
+
+    ## Reference
+    The update of the minimum at every step: sapientinc/HRM hrm_act_v1.py. Published curve: sapientinc/HRM#12.
+    """
+    if run.config.arch.halt_max_steps == 1:
+        return clear("halt_max_steps is 1: one ACT step by configuration.")
+    _, _, step = _commonest_halt(run)
+    mean = _mean_steps(recent_halts(run))
+    solved = halting_exact(run)
+    rows = [
+        EvidenceRow.below("act_steps, mean of the last fifth", mean, AT_ONCE_STEPS, step),
+        EvidenceRow.below("exact_accuracy at halting", solved, SOLVED_AT_ONCE, step),
+    ]
+    if mean > AT_ONCE_STEPS:
+        return clear(f"Puzzles take {mean:.1f} ACT steps on average.", *rows)
+    first = first_halts(run, FIRST_ROWS)
+    from_the_start = bool(first.sum()) and _mean_steps(first) <= AT_ONCE_STEPS
+    if from_the_start:
+        rows.append(EvidenceRow.below("act_steps, mean of the first rows", _mean_steps(first), AT_ONCE_STEPS))
+    if not is_mature(run):
+        return clear("Puzzles halt at once, but the run is in its first third, in which that happens.", *rows)
+    if solved >= SOLVED_AT_ONCE and not from_the_start:
+        return clear(f"Puzzles halt at once, and {solved:.0%} of them are solved by then.", *rows)
+    how = "from its very first rows on" if from_the_start else "although most of them are not solved by then"
+    return fired(f"The model halts after {mean:.2f} ACT steps on average, {how}.", *rows, remedy=exploration(run))
 
 
-def recent_mean(run: Evidence, name: str) -> float:
-    """Mean of a train scalar over the last fifth of the run, weighted by the number of halted slots."""
-    series = run.train(name).finite()
-    if not len(series):
-        raise MissingEvidence(f"a finite {name} in the train rows")
-    return weighted_mean(_last_fifth(series), run.rows.get("count"))
+@rule(severity=Severity.ADVICE)
+def act_single_step(run: Evidence) -> Outcome:
+    """The configuration allows one ACT step only.
+
+    ## What it sees
+    arch.halt_max_steps.
+
+    ## Why it matters
+    With one step there is no adaptive computation and no q_continue loss; what the model can do in depth is
+    H_cycles x L_cycles. Hard puzzles need more: on ARC two steps were worth 13 points over one.
+
+    ## How it is decided
+    It fires, as advice, when halt_max_steps is 1.
+
+    ## When it stays quiet
+    With 2 or more. It is never more than advice: a run with one step solved 42 % of 4x4 sudoku in 624 optimizer steps,
+    faster than one with eight.
+
+    ## What to do
+    Try 4 or 8. A training step costs twice as much then, because of the second forward pass for the Q target, and does
+    not cost more with 16; only evaluation does.
+
+    ## Reference
+    arcprize.org/blog/hrm-analysis; "2-4: Too few for Sudoku" in the note Training
+    Recommendations for HRM.
+    """
+    limit = run.config.arch.halt_max_steps
+    row = EvidenceRow.below("arch.halt_max_steps", limit, 2)
+    if limit > 1:
+        return clear(f"Up to {limit} ACT steps are allowed.", row)
+    return fired(
+        "There is one ACT step, so nothing adaptive is learned. That can be enough for easy puzzles.",
+        row,
+        remedy={"arch.halt_max_steps": 8},
+    )
 
 
-def _last_fifth(series: Series) -> Series:
-    recent = series.after(series.last_step * (1 - JUDGED_SHARE))
-    return recent if len(recent) else tail(series, 0.0)
+@rule(severity=Severity.ADVICE, causes=("act_constant", "act_collapsed", "q_uninformative", "zero_exact_dead"))
+def act_exploration_off(run: Evidence) -> Outcome:
+    """Exploration of ACT steps is switched off.
+
+    ## What it sees
+    arch.halt_exploration_prob, and whether the number of ACT steps varies.
+
+    ## Why it matters
+    Exploration forces a tenth of the slots to go on for longer. Without it a Q head that always decides the same is
+    never shown anything else, and has no way out.
+
+    ## How it is decided
+    With exploration 0 and more than one step allowed it fires: as advice while the number of steps varies, as a warning
+    when it has not varied over the last fifth of the run (99.5 % of at least 200 halted slots took the same number),
+    past the first third, with at least 5 % of the puzzles solved.
+
+    ## When it stays quiet
+    With any exploration above 0. With one ACT step there is nothing to explore.
+
+    ## What to do
+    Set arch.halt_exploration_prob to 0.1, the published value.
+
+    ## Reference
+    arXiv 2506.21734, section on adaptive computation; sapientinc/HRM config/arch/hrm_v1.yaml.
+    """
+    arch = run.config.arch
+    row = EvidenceRow.below("arch.halt_exploration_prob", arch.halt_exploration_prob, 0.0)
+    if arch.halt_exploration_prob > 0 or arch.halt_max_steps == 1:
+        return clear("Exploration is on, or there is nothing to explore.", row)
+    remedy = exploration(run)
+    if recent_halts(run).sum() >= MIN_HALTED and not run.is_reference and is_mature(run):
+        commonest, share, step = _commonest_halt(run)
+        stuck = EvidenceRow.above(f"share of slots that halt after {commonest} ACT steps", share, CONSTANT_SHARE, step)
+        if share >= CONSTANT_SHARE and (best_exact(run) or 0.0) >= EXPLORATION_NEEDED_AT:
+            return fired(
+                f"Exploration is off and {share:.1%} of the slots take {commonest} ACT steps: the Q head is never "
+                "shown "
+                "anything else.",
+                row,
+                stuck,
+                progress_row(run),
+                remedy=remedy,
+                severity=Severity.WARNING,
+                title="Exploration of ACT steps is switched off and the number of steps is stuck",
+            )
+        return fired("Exploration is off. The number of ACT steps varies all the same.", row, stuck, remedy=remedy)
+    return fired("Exploration is off. It is too early to say whether that hurts.", row, remedy=remedy)
 
 
-def exploration(run: Evidence) -> Overrides | None:
-    """The published exploration where it was lowered."""
-    return {"arch.halt_exploration_prob": 0.1} if run.config.arch.halt_exploration_prob < 0.1 else None
+def _commonest_halt(run: Evidence) -> tuple[int, float, int]:
+    """(ACT steps, share of the halted slots that took them, optimizer step). Raises MissingEvidence with few halts."""
+    halts = recent_halts(run)
+    if halts.sum() < MIN_HALTED:
+        what = "evaluated puzzles" if run.is_reference else "halted slots with an ACT histogram in the last fifth"
+        why = f" ({run.data_problem})" if run.is_reference and run.data_problem else ""
+        raise MissingEvidence(f"{MIN_HALTED} {what}; found {halts.sum()}{why}")
+    commonest = int(np.argmax(halts)) + 1
+    curves = run.evaluations if run.is_reference else run.rows
+    return commonest, float(halts[commonest - 1] / halts.sum()), int(curves.histogram_step[-1])
+
+
+def _mean_steps(halts: np.ndarray) -> float:
+    return float(halts @ np.arange(1, len(halts) + 1) / halts.sum())

@@ -7,18 +7,23 @@ from dataclasses import dataclass
 import numpy as np
 
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
-from hrm_sweep.diagnosis.finding import EvidenceRow, Overrides, Severity
+from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.statistics import binomial_sd, tail, weighted_mean
+from hrm_sweep.diagnosis.remedies import longer
+from hrm_sweep.diagnosis.signals import FIRST_THIRD, JUDGED_SHARE, is_mature, last_fifth, progress_row
+from hrm_sweep.diagnosis.statistics import binomial_sd, slope_interval, tail, weighted_mean
 from hrm_sweep.runs.formats import Curves, Series
 
-FIRST_THIRD = 1 / 3
 ABOVE_COPYING = 0.02  # docs/thresholds.md, zero_exact_dead
 BELOW_COPYING_LOSS = 0.95
 BELOW_FIRST_LOSS = 0.85
 MIN_STEPS_AFTER_WARMUP = 200
 MIN_SCORED_PUZZLES = 50
-JUDGED_SHARE = 0.2
+NEVER_DECREASED = 0.9
+PLATEAU_SHARE = 0.3
+PLATEAU_TARGET = 0.9
+PLATEAU_RUNS = 10
+MIN_PLATEAU_ROWS = 10
 
 
 @dataclass(frozen=True)
@@ -58,8 +63,8 @@ def zero_exact_learning(run: Evidence) -> Outcome:
     Train longer. Judge by cells and loss until the first puzzles are solved.
 
     ## Reference
-    hrm-facts 0.1, 1.2, 1.3 and implications 2 to 4; "Validation accuracy > 0% after 20 epochs" in the note Training
-    Recommendations for HRM.
+    sapientinc/HRM#12 (curve of a run that reached 57 %); "Validation accuracy > 0% after 20 epochs" in the note
+    Training Recommendations for HRM.
     """
     solved = _best_exact(run)
     if solved.value:
@@ -72,7 +77,7 @@ def zero_exact_learning(run: Evidence) -> Outcome:
         "guessing. This is what healthy runs look like before they solve their first puzzles: not a fault.",
         solved,
         *signs.rows,
-        remedy=_longer(run) if run.is_ended else None,
+        remedy=longer(run) if run.is_ended else None,
     )
 
 
@@ -101,7 +106,7 @@ def zero_exact_dead(run: Evidence) -> Outcome:
     other finding, try the learning rate of a recipe that is known to work at this size.
 
     ## Reference
-    hrm-facts 2 and implications 2, 3 and 16; anchors 3c H09.
+    docs/thresholds.md; sapientinc/HRM#74 (a port at 0 % and chance).
     """
     solved = _best_exact(run)
     if solved.value:
@@ -154,10 +159,10 @@ def _cell_signs(run: Evidence) -> CellSigns:
         signs = _against_copying(run, name, curves, recent)
     else:
         signs = _against_the_start(run)
-    trained = run.rows.get("exact_accuracy")
+    trained = run.evaluations.get("trained.exact_accuracy") or run.rows.get("exact_accuracy")
     if trained is not None and len(trained.finite()):
-        best = tail(trained.finite(), JUDGED_SHARE, least=3)
-        row = EvidenceRow.below("train exact_accuracy", weighted_mean(best, run.rows.get("count")), 0.0, best.last_step)
+        last = tail(trained.finite(), JUDGED_SHARE, least=3)
+        row = EvidenceRow.below("train exact_accuracy", weighted_mean(last, run.rows.get("count")), 0.0, last.last_step)
         return CellSigns(signs.learns or bool(row.value), (*signs.rows, row))
     return signs
 
@@ -208,5 +213,91 @@ def _scored_puzzles(run: Evidence) -> float:
     return sum(float(np.nansum(series.value)) for series in counts if series is not None)
 
 
-def _longer(run: Evidence) -> Overrides:
-    return {"epochs": 2 * run.config.epochs}
+@rule(severity=Severity.WARNING)
+def loss_not_decreasing(run: Evidence) -> Outcome:
+    """The loss never went down.
+
+    ## What it sees
+    `lm_loss` of the last fifth of the train rows, against the first row.
+
+    ## Why it matters
+    Nothing is learned at all: not even which symbols occur, which any run learns in its first hundred steps.
+
+    ## How it is decided
+    It fires past the first third, at least 200 steps after the warm-up, when the median of the last fifth is above 90 %
+    of the first row's loss. Healthy runs of the smallest preset are at 40 % by then.
+
+    ## When it stays quiet
+    A plateau *below* the start is `plateau`, and healthy in the middle of a run. The loss need not fall consistently:
+    the published run was flat for half of its length.
+
+    ## What to do
+    Look at what fires beside it. With nothing beside it: learning rate, labels, attention, in this order.
+
+    ## Reference
+    "Loss decreasing consistently" in the note Training Recommendations for HRM; published curve: sapientinc/HRM#12.
+    """
+    if run.is_reference:
+        loss, start = run.evaluated("trained.lm_loss").finite(), run.facts.uniform_loss
+    else:
+        loss = run.train("lm_loss").finite()
+        start = float(loss.value[0]) if len(loss) else 0.0
+        start = max(start, run.data.uniform_loss) if run.data is not None else start
+    if len(loss) < (1 if run.is_reference else 2):
+        raise MissingEvidence(f"two train rows with lm_loss; found {len(loss)}")
+    line = NEVER_DECREASED * start
+    now = loss.last if run.is_reference else float(np.median(last_fifth(loss).value))
+    row = EvidenceRow.above("lm_loss, median of the last fifth", now, line, loss.last_step)
+    if now <= line:
+        return clear(f"The loss went down from {start:.3g} to {now:.3g}.", row)
+    if not is_mature(run) or run.steps_done - run.config.lr_warmup_steps < MIN_STEPS_AFTER_WARMUP:
+        return clear("The loss has not gone down yet; it is too early to mind.", row, progress_row(run))
+    return fired(f"The loss stands at {now:.3g}, and began at {start:.3g}.", row, progress_row(run))
+
+
+@rule(severity=Severity.ADVICE)
+def plateau(run: Evidence) -> Outcome:
+    """The run ended on a plateau below its target.
+
+    ## What it sees
+    `lm_loss` of the last 30 % of the train rows: a robust slope (Theil-Sen) with its 95 % interval.
+
+    ## Why it matters
+    When nothing moves any more, training longer in the same way is wasted; a run that still falls at its end deserves
+    more time.
+
+    ## How it is decided
+    It fires, as advice, when the run has ended with fewer than 90 % of the evaluated puzzles solved and the slope over
+    the last 30 % could be zero, or would take more than ten such runs to bring the loss to zero.
+
+    ## When it stays quiet
+    While the run lives: the published run was flat for half of its length before it fell again. When the target is
+    reached.
+
+    ## What to do
+    Lower lr at the end (lr_min_ratio 0.1), or look at the gap between training and evaluation.
+
+    ## Reference
+    docs/thresholds.md; sapientinc/HRM#12.
+    """
+    loss = run.train("lm_loss").finite()
+    recent = loss.after(loss.last_step * (1 - PLATEAU_SHARE)) if len(loss) else loss
+    if len(recent) < MIN_PLATEAU_ROWS:
+        raise MissingEvidence(f"{MIN_PLATEAU_ROWS} train rows in the last 30 % of the run; found {len(recent)}")
+    best = _best_exact(run)
+    low, slope, high = slope_interval(recent)
+    needed = (float(np.median(recent.value)) / -slope) if slope < 0 else np.inf
+    rows = (
+        EvidenceRow("slope of lm_loss per 1000 steps, upper end", 1000 * high, recent.last_step, 0.0, 1000 * high),
+        EvidenceRow("slope of lm_loss per 1000 steps, lower end", 1000 * low, recent.last_step),
+        best,
+    )
+    if not run.is_ended or float(best.value or 0) >= PLATEAU_TARGET:
+        return clear("The run lives, or has reached its target.", *rows)
+    if high < 0 and needed < PLATEAU_RUNS * max(1, run.steps_done):
+        return clear("The loss was still falling when the run ended: train longer.", *rows)
+    return fired(
+        "Over the last 30 % of the run the loss hardly moved, and the puzzles are not solved.",
+        *rows,
+        remedy={"lr_min_ratio": 0.1} if run.config.lr_min_ratio > 0.5 else None,
+    )

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
-from hrm_sweep.diagnosis.finding import EvidenceRow, Overrides, Severity
+from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
+from hrm_sweep.diagnosis.remedies import calmer
 from hrm_sweep.diagnosis.statistics import rolling_median, tail
 from hrm_sweep.runs import Cause
 from hrm_sweep.runs.formats import Curves
@@ -16,13 +17,24 @@ from hrm_sweep.runs.formats import Curves
 EXPLODED_OVER_BEST = 3.0  # docs/thresholds.md, exploding_loss
 EXPLODED_OVER_GUESSING = 1.5
 SMOOTHED_ROWS = 5
-NEARLY_SOLVED = 0.9
+SPIKE_NEIGHBOURS = 20
+SPIKE_OVER_NEIGHBOURS = 2.0
+SPIKE_LEAST = 0.1
+MAX_SPIKES = 2
 
 
 @rule(
     severity=Severity.ERROR,
     fatal=True,
-    causes=("exploding_loss", "zero_exact_dead", "no_optimizer_steps", "act_constant"),
+    causes=(
+        "exploding_loss",
+        "zero_exact_dead",
+        "loss_not_decreasing",
+        "no_optimizer_steps",
+        "act_constant",
+        "puzzle_embedding_poisoned",
+        "crashed",
+    ),
 )
 def non_finite(run: Evidence) -> Outcome:
     """A loss, a gradient or a weight is not a finite number.
@@ -48,7 +60,8 @@ def non_finite(run: Evidence) -> Outcome:
     data.
 
     ## Reference
-    hrm-facts 2 (NaN contagion, late instability) and implication 12; sapientinc/HRM pretrain.py has no check.
+    sapientinc/HRM pretrain.py (no clipping, no check) and README (late instability); "Ensure loss is not NaN or
+    exploding" in the note Training Recommendations for HRM.
     """
     found = [
         EvidenceRow(f"weights of {name}", "NaN or infinite", each.step)
@@ -75,7 +88,7 @@ def non_finite(run: Evidence) -> Outcome:
             *found[:8],
             *status,
             *last_good,
-            remedy=_calmer(run),
+            remedy=calmer(run),
         )
     if not len(run.rows) and not len(run.evaluations) and not run.checkpoints:
         raise MissingEvidence("metrics or readable checkpoints; the run has neither")
@@ -104,16 +117,6 @@ def _with_puzzles(evaluations: Curves) -> Curves:
     return Curves(evaluations.step, evaluations.epoch, evaluations.time_s, columns)
 
 
-def _calmer(run: Evidence) -> Overrides | None:
-    config = run.recorded.config
-    if config is None:
-        return None
-    solved = run.rows.get("exact_accuracy")
-    if solved is not None and len(solved.finite()) and solved.finite().last >= NEARLY_SOLVED:
-        return {"stop_when_solved": NEARLY_SOLVED}
-    return {"lr": config.lr / 3, "lr_warmup_steps": max(config.lr_warmup_steps, 100)}
-
-
 @rule(severity=Severity.ERROR, causes=("zero_exact_dead",))
 def exploding_loss(run: Evidence) -> Outcome:
     """The loss climbed far above what it had reached and stays there.
@@ -138,8 +141,10 @@ def exploding_loss(run: Evidence) -> Outcome:
     Lower the learning rate to a third, or warm up longer.
 
     ## Reference
-    hrm-facts implication 12, anchors 3c H02; thresholds measured in docs/thresholds.md.
+    docs/thresholds.md; "Ensure loss is not NaN or exploding" in the note Training Recommendations for HRM.
     """
+    if run.is_reference:
+        return _exploded_checkpoint(run)
     loss = run.train("lm_loss").finite()
     if len(loss) < 2 * SMOOTHED_ROWS:
         raise MissingEvidence(f"{2 * SMOOTHED_ROWS} train rows with a finite lm_loss; found {len(loss)}")
@@ -157,6 +162,68 @@ def exploding_loss(run: Evidence) -> Outcome:
             "the weights were thrown out of the region in which they learned.",
             row,
             lowest,
-            remedy=_calmer(run),
+            remedy=calmer(run),
         )
     return clear(f"The loss over the cells ends at {now:.3g}; the line is {line:.3g}.", row, lowest)
+
+
+def _exploded_checkpoint(run: Evidence) -> Outcome:
+    """Checkpoints have no history of the loss: only a loss on training puzzles far above guessing tells."""
+    loss, guessing = run.evaluated("trained.lm_loss"), run.facts.uniform_loss
+    row = EvidenceRow.above("lm_loss on training puzzles", loss.last, EXPLODED_OVER_GUESSING * guessing, loss.last_step)
+    if loss.last <= EXPLODED_OVER_GUESSING * guessing or not math.isfinite(loss.last):
+        return clear(f"On training puzzles the loss is {loss.last:.3g}; a guess costs {guessing:.3g}.", row)
+    return fired(
+        f"On its own training puzzles the checkpoint has a loss of {loss.last:.3g}; a guess costs {guessing:.3g}.",
+        row,
+        remedy=calmer(run),
+    )
+
+
+@rule(severity=Severity.ADVICE)
+def loss_spikes(run: Evidence) -> Outcome:
+    """The loss jumps up again and again, and comes back.
+
+    ## What it sees
+    `lm_loss` of each train row, against the median of the ten rows on both sides of it.
+
+    ## Why it matters
+    A run that is thrown back now and then is close to the learning rate at which it would not come back.
+
+    ## How it is decided
+    It fires, as advice, when at least 3 rows after the warm-up stand at more than twice the median of their
+    neighbourhood and above the loss of the first row's tenth part.
+
+    ## When it stays quiet
+    One or two spikes are nothing. Rising Q losses are no spikes. A jump that stays is `exploding_loss`.
+
+    ## What to do
+    Lower the learning rate by a third, or warm up longer.
+
+    ## Reference
+    docs/thresholds.md; "Reduce if loss explodes" in the note Training Recommendations for HRM.
+    """
+    loss = run.train("lm_loss").finite().after(run.config.lr_warmup_steps)
+    if len(loss) < SPIKE_NEIGHBOURS:
+        raise MissingEvidence(f"{SPIKE_NEIGHBOURS} train rows after the warm-up; found {len(loss)}")
+    half = SPIKE_NEIGHBOURS // 2
+    around = rolling_median(np.pad(loss.value, half, mode="edge"), 2 * half + 1)
+    floor = SPIKE_LEAST * float(run.train("lm_loss").finite().value[0])
+    spikes = (loss.value > SPIKE_OVER_NEIGHBOURS * around) & (loss.value > floor)
+    row = EvidenceRow.above(
+        "rows at more than twice the median around them", int(spikes.sum()), MAX_SPIKES, loss.last_step
+    )
+    if spikes.sum() <= MAX_SPIKES:
+        return clear(f"{int(spikes.sum())} of {len(loss)} rows stand out.", row)
+    worst = int(np.argmax(np.where(spikes, loss.value / around, 0)))
+    return fired(
+        f"The loss over the cells jumped up {int(spikes.sum())} times and came back.",
+        row,
+        EvidenceRow.above(
+            "lm_loss, worst spike",
+            float(loss.value[worst]),
+            float(SPIKE_OVER_NEIGHBOURS * around[worst]),
+            int(loss.step[worst]),
+        ),
+        remedy={"lr": run.config.lr / 1.5},
+    )

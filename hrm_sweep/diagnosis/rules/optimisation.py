@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
-from hrm_sweep.diagnosis.finding import EvidenceRow, Overrides, Severity
+from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
+from hrm_sweep.diagnosis.remedies import smaller_batch, usual_lr
+from hrm_sweep.diagnosis.signals import best_exact
 from hrm_sweep.runs import State
 
-STEPS_TAKEN_SHARE = 0.1  # anchors 3c H14
+STEPS_TAKEN_SHARE = 0.1
 USUAL_WARMUP_SHARE = 0.05
 HALF_OF_NOMINAL = 0.5
+FEW_STEPS_AFTER_WARMUP = 200  # docs/thresholds.md, too_few_steps
+LARGEST_STEP = 0.2  # lr * sqrt(hidden_size); docs/thresholds.md, lr_out_of_range
+SMALLEST_TRAVEL = 0.2  # lr * sqrt(hidden_size) * steps
+LARGEST_EMBEDDING_LR = 1.0
+LEARNS_ANYWAY = 0.05
+INERT_RUN_LENGTHS = 3.0
 
 
 @rule(severity=Severity.ERROR, causes=("zero_exact_dead", "warmup_never_ends"))
@@ -35,7 +43,7 @@ def no_optimizer_steps(run: Evidence) -> Outcome:
     Lower global_batch_size, or raise eval_interval so that an interval holds at least one batch.
 
     ## Reference
-    hrm-facts 2 (zero or truncated training), anchors 3b.8 and 3c H14; sapientinc/HRM puzzle_dataset._iter_train.
+    sapientinc/HRM puzzle_dataset.py (_iter_train drops partial batches in every interval, without a message).
     """
     plan = run.known_plan
     if plan is not None and (plan.steps_per_interval == 0 or plan.trained_steps == 0):
@@ -43,8 +51,7 @@ def no_optimizer_steps(run: Evidence) -> Outcome:
             "One evaluation interval holds fewer rows than one batch. The last batch of an interval is dropped when it "
             "is not full, so every batch is dropped and nothing is ever trained.",
             EvidenceRow.below("planned optimizer steps", plan.trained_steps, 1),
-            *_batch_rows(run),
-            remedy=_smaller_batch(run),
+            remedy=smaller_batch(run),
         )
     steps = run.steps_done
     ended = run.is_ended or (run.is_reference and bool(run.recorded.weights))
@@ -52,7 +59,7 @@ def no_optimizer_steps(run: Evidence) -> Outcome:
         return fired(
             "The run has ended without a single optimizer step.",
             EvidenceRow.below("optimizer steps", 0, 1, 0),
-            remedy=_smaller_batch(run),
+            remedy=smaller_batch(run),
         )
     if plan is None and steps == 0:
         raise MissingEvidence(f"the number of steps taken or planned: {run.data_problem or 'there is neither'}")
@@ -72,25 +79,7 @@ def no_optimizer_steps(run: Evidence) -> Outcome:
     return clear(f"{steps} of {plan.trained_steps} planned optimizer steps were taken.", row)
 
 
-def _batch_rows(run: Evidence) -> list[EvidenceRow]:
-    if run.data is None:
-        return []
-    rows = run.config.eval_interval * run.data.total_groups * run.data.mean_puzzle_examples
-    return [EvidenceRow.above("global_batch_size, against rows in an interval", run.config.global_batch_size, rows)]
-
-
-def _smaller_batch(run: Evidence) -> Overrides | None:
-    """A batch of which an epoch holds ten, or the whole run as one interval when even that is not enough."""
-    if run.data is None or run.recorded.config is None:
-        return None
-    rows = int(run.data.total_groups * run.data.mean_puzzle_examples)
-    batch = 2 ** max(0, (rows // 10).bit_length() - 1)
-    if batch < 1 or batch >= run.config.global_batch_size:
-        return None
-    return {"global_batch_size": batch}
-
-
-@rule(severity=Severity.WARNING, causes=("zero_exact_dead",))
+@rule(severity=Severity.WARNING, causes=("zero_exact_dead", "loss_not_decreasing", "updates_out_of_range"))
 def warmup_never_ends(run: Evidence) -> Outcome:
     """The warm-up is as long as the run or longer, so the learning rate never reaches its nominal value.
 
@@ -114,7 +103,8 @@ def warmup_never_ends(run: Evidence) -> Outcome:
     Warm up for about a twentieth of the run, or train longer.
 
     ## Reference
-    hrm-facts 0.2, 2 (run ends inside warm-up) and implication 6; anchors 3c H16.
+    sapientinc/HRM config/cfg_pretrain.yaml (lr_warmup_steps 2000); "increasing warmup steps" in the note Training
+    Recommendations for HRM, whose own commands end inside it: docs/advice.md.
     """
     warmup = run.config.lr_warmup_steps
     plan = run.known_plan
@@ -139,4 +129,169 @@ def warmup_never_ends(run: Evidence) -> Outcome:
         EvidenceRow("highest lr reached", run.config.lr * reached, plan.trained_steps, run.config.lr),
         remedy={"lr_warmup_steps": max(1, int(plan.trained_steps * USUAL_WARMUP_SHARE))},
         severity=Severity.ERROR if reached < HALF_OF_NOMINAL else Severity.WARNING,
+    )
+
+
+@rule(severity=Severity.ADVICE)
+def too_few_steps(run: Evidence) -> Outcome:
+    """The run is too short to solve anything.
+
+    ## What it sees
+    The planned steps after the warm-up, and whether any puzzle was solved.
+
+    ## Why it matters
+    An epoch is no unit of training: at batch 768 an epoch of a thousand puzzles is 1.3 steps, and epoch 20 of the
+    published sudoku recipe is step 26 of 26,041. Healthy runs of the smallest model solve their first puzzles after
+    some hundred steps, of the published one after some thousand.
+
+    ## How it is decided
+    It fires when fewer than 200 steps are planned after the warm-up and no puzzle has been solved: as a warning once
+    the run has ended, as advice before.
+
+    ## When it stays quiet
+    When a puzzle is solved. When the whole run lies inside its warm-up: that is `warmup_never_ends`.
+
+    ## What to do
+    Train for more epochs, or with a smaller batch and a learning rate lowered by the square root of the same factor.
+
+    ## Reference
+    The published recipe: sapientinc/HRM README. First solved puzzles: sapientinc/HRM#12 and docs/thresholds.md.
+    """
+    plan, warmup = run.plan, run.config.lr_warmup_steps
+    after = plan.trained_steps - warmup
+    row = EvidenceRow.below("planned steps after the warm-up", after, FEW_STEPS_AFTER_WARMUP)
+    if after >= FEW_STEPS_AFTER_WARMUP:
+        return clear(f"{after} steps are planned after the warm-up.", row)
+    if after <= 0:
+        return clear("No step is planned after the warm-up: see warmup_never_ends.", row)
+    solved = best_exact(run)
+    if solved:
+        return clear("The run is short, but it solves puzzles.", row, EvidenceRow("best exact_accuracy", solved))
+    return fired(
+        f"After its warm-up the run takes {after} steps. Healthy runs of the smallest models need some hundred "
+        "before they "
+        "solve their first puzzle, the published model some thousand.",
+        row,
+        remedy={"epochs": run.config.epochs * max(2, -(-5 * FEW_STEPS_AFTER_WARMUP // max(1, plan.trained_steps)))},
+        severity=Severity.WARNING if run.is_ended and solved is not None else Severity.ADVICE,
+    )
+
+
+@rule(
+    severity=Severity.ERROR,
+    causes=(
+        "non_finite",
+        "exploding_loss",
+        "loss_spikes",
+        "loss_not_decreasing",
+        "zero_exact_dead",
+        "updates_out_of_range",
+        "act_constant",
+        "act_collapsed",
+        "q_diverging",
+        "q_uninformative",
+        "weight_decay_dominant",
+        "plateau",
+        "late_collapse",
+        "frozen_module",
+    ),
+)
+def lr_out_of_range(run: Evidence) -> Outcome:
+    """The learning rate is far outside the range in which HRMs learn.
+
+    ## What it sees
+    lr, relative to the size of the weights (they begin at 1 / sqrt(hidden_size)), and how far it can carry them in the
+    planned steps; puzzle_emb_lr by itself.
+
+    ## Why it matters
+    AdamATan2 moves every weight by up to lr x pi/4 a step, whatever the gradient. So lr x sqrt(hidden_size) is the
+    share of a weight's size that one step changes: 0.002 in the published recipe, 0.008 in the smallest preset.
+
+    ## How it is decided
+    It fires when lr x sqrt(hidden_size) is above 0.2, or when lr x sqrt(hidden_size) x planned steps is below 0.2, and
+    fewer than 5 % of the puzzles were ever solved; also when puzzle_emb_lr is above 1. A run in its first third is
+    warned, not condemned, since its configuration alone speaks.
+
+    ## When it stays quiet
+    A rate that learns is in range by definition. puzzle_emb_lr 0 is `frozen_puzzle_embedding`. A low rate during the
+    warm-up is meant; a warm-up that never ends is `warmup_never_ends`.
+
+    ## What to do
+    Start from 1e-4 for the published size and 1e-3 for the smallest, and sweep a factor of ten to both sides.
+
+    ## Reference
+    Recipes: sapientinc/HRM README (1e-4 at batch 768, 7e-5 at 384, 3e-4 for the full set); olivkoch/nano-trm sweeps
+    1e-4 to 1e-2; docs/thresholds.md.
+    """
+    config = run.config
+    usual = usual_lr(run)
+    if config.puzzle_emb_lr > LARGEST_EMBEDDING_LR and config.arch.puzzle_emb_ndim:
+        return fired(
+            f"puzzle_emb_lr {config.puzzle_emb_lr:g} moves every coordinate of the puzzle embedding by more than the "
+            "size "
+            "of a hidden unit at each step.",
+            EvidenceRow.above("puzzle_emb_lr", config.puzzle_emb_lr, LARGEST_EMBEDDING_LR),
+            remedy={"puzzle_emb_lr": 1e-2},
+        )
+    step = config.lr * config.arch.hidden_size**0.5
+    rows = [EvidenceRow.above("lr x sqrt(hidden_size)", step, LARGEST_STEP)]
+    travel = None
+    if run.known_plan is not None:
+        travel = step * run.known_plan.trained_steps
+        rows.append(EvidenceRow.below("lr x sqrt(hidden_size) x planned steps", travel, SMALLEST_TRAVEL))
+    elif step <= LARGEST_STEP and config.lr > 0:
+        raise MissingEvidence("the planned number of steps, to see how far the learning rate carries the weights")
+    too_high = step > LARGEST_STEP
+    too_low = config.lr == 0 or (travel is not None and run.plan.trained_steps > 0 and travel < SMALLEST_TRAVEL)
+    solved = best_exact(run)
+    if solved is not None:
+        rows.append(EvidenceRow.below("best exact_accuracy", solved, LEARNS_ANYWAY, run.steps_done))
+    if not (too_high or too_low) or (solved or 0.0) >= LEARNS_ANYWAY:
+        return clear(f"lr {config.lr:g} is in range for hidden_size {config.arch.hidden_size}.", *rows)
+    what = (
+        f"Each step may change a weight by {step:.0%} of its size: the model jumps about instead of learning."
+        if too_high
+        else "In all its steps the run cannot move its weights by a noticeable share of their size."
+    )
+    return fired(
+        f"lr {config.lr:g} is too {'high' if too_high else 'low'} for hidden_size {config.arch.hidden_size}. {what}",
+        *rows,
+        remedy={"lr": usual},
+        title=f"The learning rate is far too {'high' if too_high else 'low'}",
+    )
+
+
+@rule(severity=Severity.INFO)
+def weight_decay_inert(run: Evidence) -> Outcome:
+    """Weight decay has no effect within this run.
+
+    ## What it sees
+    The time constant of decay, 1 / (lr x weight_decay) steps, against the planned steps.
+
+    ## Why it matters
+    Sweeping weight_decay over such a range sweeps nothing, and the published values say nothing at this length.
+
+    ## How it is decided
+    It fires, as information, when the time constant is more than 3 times the planned steps.
+
+    ## When it stays quiet
+    With weight_decay 0 there is none.
+
+    ## What to do
+    Nothing, unless weight_decay is swept: then tie it to lr x steps.
+
+    ## Reference
+    Published: 1e-4 x 1.0, so 10,000 steps of 26,041; arXiv 2506.21734 bounds weights by decay for stable Q-learning.
+    """
+    config, plan = run.config, run.plan
+    if config.weight_decay == 0 or config.lr == 0:
+        return clear("There is no weight decay.")
+    constant = 1 / (config.lr * config.weight_decay)
+    row = EvidenceRow.above("1 / (lr x weight_decay), steps", constant, INERT_RUN_LENGTHS * plan.trained_steps)
+    if constant <= INERT_RUN_LENGTHS * plan.trained_steps:
+        return clear(f"Weight decay acts within {constant:,.0f} steps.", row)
+    return fired(
+        f"Weight decay acts within {constant:,.0f} steps, and the run takes {plan.trained_steps:,}: it changes "
+        "nothing here.",
+        row,
     )

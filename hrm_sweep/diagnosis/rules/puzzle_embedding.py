@@ -7,13 +7,14 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
+from hrm_sweep.diagnosis.remedies import usual_puzzle_emb_lr
 
 MIN_VISITED_STEPS = 20  # docs/thresholds.md, frozen_puzzle_embedding
 MOVED_SHARE = 0.01
 BY_CONFIGURATION = "The puzzle embedding is frozen by configuration: puzzle_emb_lr is 0"
 
 
-@rule(severity=Severity.ERROR, fatal=True, causes=("zero_exact_dead",))
+@rule(severity=Severity.ERROR, fatal=True, causes=("zero_exact_dead", "loss_not_decreasing"))
 def frozen_puzzle_embedding(run: Evidence) -> Outcome:
     """The puzzle embedding never moves.
 
@@ -28,7 +29,7 @@ def frozen_puzzle_embedding(run: Evidence) -> Outcome:
 
     ## How it is decided
     SignSGD moves every coordinate of a visited row by exactly the learning rate at each visit, so in a healthy run the
-    movement is the sum of the learning rates (0.98 to 1.02 of it, measured). It fires as an error when puzzle_emb_lr is
+    movement is the sum of the learning rates (0.99 to 1.01 of it, measured). It fires as an error when puzzle_emb_lr is
     above 0 and, over at least 20 steps with visits, the rows moved by less than a hundredth of that. With
     puzzle_emb_lr 0 and an embedding present it fires as a warning: it was asked for, but the published recipes all
     train it.
@@ -43,7 +44,8 @@ def frozen_puzzle_embedding(run: Evidence) -> Outcome:
     does not get the table: it is a buffer, so it must be passed by `buffers()`, not by `parameters()`.
 
     ## Reference
-    hrm-facts 2 (frozen puzzle embedding) and implication 13; sapientinc/HRM models/sparse_embedding.py, issue 49.
+    sapientinc/HRM models/sparse_embedding.py, and sapientinc/HRM#49; "Puzzle embeddings showing variance" and "should
+    have non-zero gradients" in the note Training Recommendations for HRM.
     """
     config = run.config
     if config.arch.puzzle_emb_ndim == 0:
@@ -132,8 +134,136 @@ def _zero_tables(run: Evidence) -> list[EvidenceRow]:
     ]
 
 
-def usual_puzzle_emb_lr(run: Evidence) -> float:
-    """What the published recipes take: 1e-2 with many identifiers (ARC), the model's own rate with one."""
-    many = run.data is not None and run.data.num_puzzle_identifiers > 1
-    small = run.config.arch.hidden_size < 256  # the project's own small models: presets/hrm_v1_tiny.yaml
-    return 1e-2 if many or small else run.config.lr or 1e-4
+@rule(severity=Severity.INFO)
+def puzzle_embedding_disabled(run: Evidence) -> Outcome:
+    """The model has no puzzle embedding.
+
+    ## What it sees
+    arch.puzzle_emb_ndim.
+
+    ## Why it matters
+    The embedding takes the first position of the sequence, and the Q head reads that position. Without it the Q head
+    reads the first cell of the puzzle, and tasks that differ by their identifier (ARC) cannot be told apart.
+
+    ## How it is decided
+    It fires, as information, when puzzle_emb_ndim is 0.
+
+    ## When it stays quiet
+    With any width above 0, whether it is trained or not: see `frozen_puzzle_embedding`.
+
+    ## What to do
+    Leave arch.puzzle_emb_ndim out: it then equals hidden_size.
+
+    ## Reference
+    sapientinc/HRM hrm_act_v1.py reads q_head at position 0; its pretrain.py does not start without the embedding.
+    """
+    width = run.config.arch.puzzle_emb_ndim
+    row = EvidenceRow.below("arch.puzzle_emb_ndim", width, 1)
+    if width:
+        return clear(f"The puzzle embedding is {width} wide.", row)
+    return fired(
+        "There is no puzzle embedding: the Q head reads the first cell of the puzzle instead.",
+        row,
+        remedy={"arch.puzzle_emb_ndim": run.config.arch.hidden_size},
+    )
+
+
+@rule(severity=Severity.ERROR, causes=("zero_exact_dead",))
+def puzzle_embedding_poisoned(run: Evidence) -> Outcome:
+    """The puzzle embedding holds values that are not finite.
+
+    ## What it sees
+    The largest value and the movement of the visited rows in the train rows; in a run of the reference, the table.
+
+    ## Why it matters
+    SignSGD takes the sign of the gradient, and the sign of NaN is NaN: one bad gradient poisons the row for good. On
+    ARC only the puzzles of that row are lost, and the loss of all others looks fine.
+
+    ## How it is decided
+    One value that is NaN or infinite is enough.
+
+    ## When it stays quiet
+    Without an embedding.
+
+    ## What to do
+    Start again from a checkpoint before that step. What came first is named by `non_finite`.
+
+    ## Reference
+    sapientinc/HRM models/sparse_embedding.py (sign of the gradient, without a check).
+    """
+    if run.config.arch.puzzle_emb_ndim == 0:
+        return clear("There is no puzzle embedding (puzzle_emb_ndim 0).")
+    bad: list[EvidenceRow] = []
+    if run.is_reference:
+        tables = [(each.step, each.modules.get("puzzle_emb")) for each in run.need_checkpoints(1)]
+        bad = [
+            EvidenceRow("puzzle_emb", "NaN or infinite", step) for step, table in tables if table and not table.finite
+        ]
+    else:
+        for name, series in run.train_groups("puzzle_emb").items():
+            wrong = ~np.isfinite(series.value)
+            if wrong.any():
+                at = int(np.argmax(wrong))
+                bad.append(EvidenceRow(f"puzzle_emb.{name}", float(series.value[at]), int(series.step[at])))
+    if not bad:
+        return clear("Every value of the puzzle embedding that was seen is finite.")
+    first = min(row.step or 0 for row in bad)
+    return fired(f"The puzzle embedding is no longer finite since step {first}.", *bad)
+
+
+@rule(severity=Severity.WARNING)
+def puzzle_embedding_never_visited(run: Evidence) -> Outcome:
+    """Rows of the puzzle embedding are never visited.
+
+    ## What it sees
+    How many rows of the embedding the batches visit; in a run of the reference with its data, the share of rows that
+    have left zero, against the identifiers that the training puzzles carry.
+
+    ## Why it matters
+    A row that is never visited stays zero, and its puzzles meet a constant. It happens when identifiers and rows do not
+    belong together.
+
+    ## How it is decided
+    It fires when at least 20 steps visited no row, or when a checkpoint that is an epoch old has moved fewer than half
+    of the rows whose identifiers stand in the training set.
+
+    ## When it stays quiet
+    With one identifier there is one row, and it is visited. Identifiers that only the test set has are
+    `blank_identifiers`.
+
+    ## What to do
+    Look at puzzle_identifiers of the data folder with `hrm-sweep data check DIR`.
+
+    ## Reference
+    sapientinc/HRM models/sparse_embedding.py: only the rows of a batch are written back.
+    """
+    if run.config.arch.puzzle_emb_ndim == 0:
+        return clear("There is no puzzle embedding (puzzle_emb_ndim 0).")
+    if run.is_reference:
+        return _visited_in_checkpoints(run)
+    visited = run.train_groups("puzzle_emb").get("rows_visited")
+    if visited is None or visited.last_step < MIN_VISITED_STEPS:
+        raise MissingEvidence(f"puzzle_emb.rows_visited over {MIN_VISITED_STEPS} steps")
+    most = float(visited.value.max())
+    row = EvidenceRow.below("puzzle_emb.rows_visited, most of any train row", most, 1, visited.last_step)
+    if most > 0:
+        return clear(f"Up to {most:.0f} row(s) are visited between two train rows.", row)
+    return fired(f"In {visited.last_step} steps no row of the puzzle embedding was visited.", row)
+
+
+def _visited_in_checkpoints(run: Evidence) -> Outcome:
+    last = run.need_checkpoints(1)[-1]
+    if last.puzzle_rows_moved is None:
+        raise MissingEvidence("a puzzle embedding in the checkpoints")
+    facts, plan = run.facts, run.plan
+    moved = last.puzzle_rows_moved * facts.num_puzzle_identifiers
+    row = EvidenceRow.below("rows of puzzle_emb that are not zero", moved, facts.train.identifiers / 2, last.step)
+    epochs = last.step / max(1, plan.trained_steps) * run.config.epochs
+    if moved == 0 or moved >= facts.train.identifiers / 2 or epochs < 1:
+        return clear("Rows that were visited have moved, or none has: see frozen_puzzle_embedding.", row)
+    return fired(
+        f"After {epochs:.0f} epochs {moved:.0f} of the {facts.train.identifiers} rows that training puzzles carry "
+        "have left "
+        "zero.",
+        row,
+    )
