@@ -26,11 +26,12 @@ def _by_rows(run: Evidence, modules: list[str]) -> tuple[list[str], list[Evidenc
     lr = run.rows.get("lr")
     frozen, rows, judged = [], [], 0
     for name in [name for name in modules if name in updates]:
-        update = _noticeable(updates[name], lr)
-        if len(update) < FROZEN_ROWS or update.last_step < FROZEN_STEPS:
+        recent = _noticeable(last_fifth(updates[name]), lr)
+        if len(recent) < FROZEN_ROWS:
+            recent = _last(_noticeable(updates[name], lr), FROZEN_ROWS)
+        if len(recent) < FROZEN_ROWS or recent.last_step < FROZEN_STEPS:
             continue
         judged += 1
-        recent = last_fifth(update) if len(last_fifth(update)) >= FROZEN_ROWS else _last(update, FROZEN_ROWS)
         gradient = gradients.get(name)
         no_gradient = gradient is not None and not gradient.at(recent.step).any()
         largest = float(np.nan_to_num(recent.value, nan=np.inf).max())

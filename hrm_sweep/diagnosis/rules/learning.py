@@ -225,7 +225,7 @@ def loss_not_decreasing(run: Evidence) -> Outcome:
 
     ## How it is decided
     It fires past the first third, at least 200 steps after the warm-up, when the median of the last fifth is above 90 %
-    of the first row's loss. Healthy runs of the smallest preset are at 40 % by then.
+    of the first row's loss. Healthy runs of the smallest preset are at a third of it by then.
 
     ## When it stays quiet
     A plateau *below* the start is `plateau`, and healthy in the middle of a run. The loss need not fall consistently:

@@ -53,6 +53,8 @@ class Series:
 
     def at(self, steps: Steps) -> Floats:
         """The values at these optimizer steps, NaN where none was measured; (len(steps),)."""
+        if np.array_equal(self.step, steps):  # most columns are there in every row
+            return self.value
         found = np.full(len(steps), np.nan)
         if len(self.step):
             order = np.argsort(self.step, kind="stable")
