@@ -62,7 +62,10 @@ def _drawn_puzzles(
 ) -> Iterator[tuple[IntArray, IntArray]]:
     """For each full batch: the puzzles drawn (P,), and how many examples are taken of each (P,)."""
     # int32 halves the memory of the order, which is the only thing here that grows with the interval.
-    order = np.concatenate([rng.permutation(puzzle_set.n_groups).astype(np.int32) for _ in range(epochs)])
+    epochs_of_groups = np.empty((epochs, puzzle_set.n_groups), np.int32)
+    for epoch in epochs_of_groups:
+        epoch[:] = rng.permutation(puzzle_set.n_groups)
+    order = epochs_of_groups.ravel()
     waiting = np.empty(0, np.int64)
     for start in range(0, len(order), _GROUPS_AT_ONCE):
         groups = order[start : start + _GROUPS_AT_ONCE]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 
 from hrm_sweep.data.folder import IntArray
 from hrm_sweep.data.solver import Candidates, candidates_of, digits_of, fewest_candidates, propagate, rate, search
@@ -44,47 +46,56 @@ def generate(
 
     Raises DataError when such puzzles are too rare, or when there are not that many.
     """
-    board = BOARDS[size]
     parts: list[Puzzles] = []
-    known = np.sort(row_keys(exclude.questions)) if exclude is not None else np.empty(0, np.uint64)
+    known = row_keys(exclude.questions) if exclude is not None else np.empty(0, np.uint64)
     found = barren = made = 0
-    for round_number, boards in _rounds():
-        if found == count:
-            return concatenated(parts, size)
+    rounds = _rounds()
+    while found < count:
         if barren == _BARREN_ROUNDS:
             raise DataError(
                 f"only {found} of {count} puzzles of size {size} with {min_blanks} to {max_blanks} blanks"
                 f"{_rating_asked(min_rating, max_rating)} could be made: {made:,} were tried, the last ones all in "
                 "vain; ask for fewer puzzles, for another number of blanks, or for a wider range of difficulty"
             )
-        rng = np.random.default_rng(np.random.SeedSequence([*_as_tuple(seed), size, round_number]))
-        answers = random_grids(board, boards, rng)
-        questions = dig(board, answers, rng.integers(min_blanks, max_blanks + 1, boards), rng)
-        made += boards
-        fits = (questions == 0).sum(axis=1) >= min_blanks
-        keys, first = np.unique(row_keys(questions), return_index=True)
-        new = np.zeros(boards, bool)
-        new[first] = ~np.isin(keys, known)
-        rows = np.flatnonzero(fits & new)
-        if min_rating is not None or max_rating is not None:
-            ratings = rate(size, questions[rows])
-            rows = rows[(ratings >= (min_rating or 0)) & (max_rating is None or ratings <= max_rating)]
-        rows = rows[: count - found]
-        known = np.concatenate([known, row_keys(questions[rows])])
-        parts.append(Puzzles(size, questions[rows], answers[rows]))
-        barren = 0 if len(rows) else barren + 1
-        found += len(rows)
+        number, boards = next(rounds)
+        rng = np.random.default_rng(np.random.SeedSequence([*_as_tuple(seed), size, number]))
+        candidates = _random_puzzles(BOARDS[size], boards, min_blanks, max_blanks, rng)
+        fitting = _new_ones(candidates, known)
+        fitting = _of_rating(fitting, min_rating, max_rating).take(slice(count - found))
+        known = np.concatenate([known, row_keys(fitting.questions)])
+        parts.append(fitting)
+        made, found, barren = made + boards, found + len(fitting), 0 if len(fitting) else barren + 1
         if progress is not None:
             progress(found, count)
-    raise AssertionError("rounds never end")
+    return concatenated(parts, size)
 
 
 def _rounds() -> Iterator[tuple[int, int]]:
     """(number, boards) of round 0, 1, ...: few boards first, so that a small request is quick."""
-    number, boards = 0, _FIRST_ROUND
-    while True:
+    boards = _FIRST_ROUND
+    for number in itertools.count():
         yield number, boards
-        number, boards = number + 1, min(2 * boards, _LARGEST_ROUND)
+        boards = min(2 * boards, _LARGEST_ROUND)
+
+
+def _random_puzzles(board: Board, boards: int, min_blanks: int, max_blanks: int, rng: np.random.Generator) -> Puzzles:
+    """At most `boards` puzzles: those that ended with `min_blanks` or more."""
+    answers = random_grids(board, boards, rng)
+    questions = dig(board, answers, rng.integers(min_blanks, max_blanks + 1, boards), rng)
+    return Puzzles(board.size, questions, answers).take((questions == 0).sum(axis=1) >= min_blanks)
+
+
+def _new_ones(puzzles: Puzzles, known: npt.NDArray[np.uint64]) -> Puzzles:
+    """The puzzles whose keys are not `known`, each once, in their order."""
+    keys, first = np.unique(row_keys(puzzles.questions), return_index=True)
+    return puzzles.take(np.sort(first[~np.isin(keys, known)]))
+
+
+def _of_rating(puzzles: Puzzles, low: int | None, high: int | None) -> Puzzles:
+    if low is None and high is None:
+        return puzzles
+    ratings = rate(puzzles.size, puzzles.questions)
+    return puzzles.take((ratings >= (low or 0)) & (ratings <= (ratings if high is None else high)))
 
 
 def _as_tuple(seed: int | tuple[int, ...]) -> tuple[int, ...]:

@@ -248,16 +248,15 @@ def test_a_build_that_is_killed_leaves_no_folder_and_is_made_good(tmp_path: Path
     program = (
         "import os, sys\n"
         "from pathlib import Path\n"
-        "import numpy as np\n"
         "from hrm_sweep.config import DataConfig\n"
-        "from hrm_sweep.data import ensure_data\n"
-        "real = np.save\n"
-        "def save(path, array, **rest):\n"
+        "from hrm_sweep.data import ensure_data, folder\n"
+        "real = folder._save_array\n"
+        "def save(path, array):\n"
         "    if 'labels' in path.name:\n"
         "        print('writing', flush=True)\n"
         "        sys.stdin.readline()\n"
-        "    real(path, array, **rest)\n"
-        "np.save = save\n"
+        "    real(path, array)\n"
+        "folder._save_array = save\n"
         "ensure_data(DataConfig(size=4, subsample_size=30, test_size=10), Path(sys.argv[1]))\n"
     )
     process = subprocess.Popen(

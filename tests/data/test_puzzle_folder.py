@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -281,16 +283,35 @@ def test_a_folder_that_cannot_be_written_leaves_what_was_there(
     write_folder(path, train=made_up_split([[1]]), test=None, identifiers=["old"])
     written = []
 
-    def save(file: Path, *_: object, **__: object) -> None:
+    def save(file: Path, _: object) -> None:
         written.append(file)
+        file.write_bytes(b"half")
         if len(written) == 3:
             raise error
 
-    monkeypatch.setattr("hrm_sweep.data.folder.np.save", save)
+    monkeypatch.setattr("hrm_sweep.data.folder._save_array", save)
     with pytest.raises(DataError, match=message):
         write_folder(path, train=made_up_split([[2]]), test=None, identifiers=["new"])
     assert open_folder(path).identifiers == ("old",)
     assert [entry.name for entry in tmp_path.iterdir()] == ["folder"]
+
+
+def test_a_write_that_the_system_refuses_is_an_error_with_its_reason(tmp_path: Path) -> None:
+    """A limit on the size of files stands for a full disk: the system refuses in the middle of an array."""
+    program = (
+        "import resource, sys\n"
+        "from pathlib import Path\n"
+        "from hrm_sweep.config import DataConfig\n"
+        "from hrm_sweep.data import build_folder\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (8000, 8000))\n"
+        "build_folder(DataConfig(size=4, subsample_size=1000), Path(sys.argv[1]) / 'built')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == (
+        f"hrm_sweep.errors.DataError: {tmp_path / 'built'}: could not be written: File too large; "
+        "choose another place, or make this one writable"
+    )
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_metadata_is_written_as_the_reference_writes_it() -> None:

@@ -55,19 +55,18 @@ def _fetched(repository: str, name: str, endpoint: str | None, cache_dir: Path |
             get_hf_file_metadata(url, timeout=_ANSWER_TIMEOUT_S)
         except (EntryNotFoundError, RepositoryNotFoundError):
             raise
-        except Exception as error:  # what a broken connection, proxy or hub makes huggingface_hub raise
-            # Asked again, hf_hub_download would repeat its attempts for half a minute; the cache is all that is left.
+        except Exception as error:  # as many kinds as there are broken connections, proxies and hubs
+            # hf_hub_download would repeat its own attempts for half a minute; what is in the cache is all that is left.
             unreachable = error
-        return Path(
-            hf_hub_download(
-                repository,
-                name,
-                repo_type="dataset",
-                endpoint=endpoint,
-                cache_dir=cache_dir,
-                local_files_only=unreachable is not None,
-            )
+        fetched = hf_hub_download(
+            repository,
+            name,
+            repo_type="dataset",
+            endpoint=endpoint,
+            cache_dir=cache_dir,
+            local_files_only=unreachable is not None,
         )
+        return Path(fetched)
     except LocalEntryNotFoundError as error:
         raise DataError(
             f"{repository}: {hub} cannot be reached, and {name} is not in the cache of huggingface_hub "
