@@ -68,10 +68,10 @@ def rows_on(batch: Batch, device: Device) -> Rows:
 
 
 def attention_error(device: Device) -> float:
-    """Largest difference between the model's attention layer and naive attention with the same weights, on random input.
+    """Largest difference between the model's attention layer and naive attention with the same weights.
 
     The fault it looks for is a backend, or a layout, that mixes heads and positions: every shape fits and the accuracy
-    is 0 % (hrm-facts 2). T = 17 positions and 4 heads make the two differ. Expect < 1e-4 in float32, < 2e-2 in bfloat16.
+    is 0 % (sapientinc/HRM PR#54, ml-explore/mlx#3585). Expect < 1e-4 in float32, < 2e-2 in bfloat16.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
