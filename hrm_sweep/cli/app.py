@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.run import run
+from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
 from hrm_sweep.cli.worker import worker
 
@@ -20,8 +22,11 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(train)
-app.command()(doctor)
 app.command()(diagnose)
+app.command()(dashboard)
+app.command()(studies)
+app.command()(clean)
 app.command()(rules)
+app.command()(doctor)
 app.command(hidden=True)(worker)
 app.add_typer(data_app)

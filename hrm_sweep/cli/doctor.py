@@ -22,7 +22,6 @@ def doctor(
     import dataclasses
     import json
 
-    import torch
     from rich.console import Console
 
     from hrm_sweep.config import config_from_mapping
@@ -36,7 +35,7 @@ def doctor(
         device_name=chosen.name,
         dtype=dtype,
         attention_backend="scaled_dot_product_attention",
-        threads=torch.get_num_threads(),
+        threads=chosen.threads,
     )
     error = attention_error(chosen)
     passed = error <= _ALLOWED[dtype]

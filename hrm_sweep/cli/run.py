@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrm_sweep.cli.studies import storage_url
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -47,14 +49,12 @@ def run(
 
     Example: hrm-sweep run act_and_cycles epochs=80 --trials 30
     """
-    import os
-
     from rich.console import Console
 
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, quiet_optuna
+    from hrm_sweep.sweep.storage import quiet_optuna
 
     quiet_optuna()
-    url = storage or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    url = storage_url(storage)
     console = Console(highlight=False, soft_wrap=True)
     space, where = _space(list(arguments or []), study, url)
     space = _with_options(space, where, trials=trials, hours=hours, jobs=jobs, study=study)

@@ -46,6 +46,11 @@ class Device:
         return Device(device, wanted)
 
     @property
+    def threads(self) -> int:
+        """CPU threads that torch computes with."""
+        return torch.get_num_threads()
+
+    @property
     def name(self) -> str:
         """The hardware's own name."""
         if self.torch_device.type == "cuda":

@@ -226,7 +226,7 @@ class Run:
                 device_name=device.name,
                 dtype=str(device.dtype).removeprefix("torch."),
                 attention_backend="scaled_dot_product_attention",
-                threads=torch.get_num_threads(),
+                threads=device.threads,
                 attention_error=attention_error(device),
             ),
         )

@@ -1,0 +1,78 @@
+"""`hrm-sweep studies` and `hrm-sweep clean`: what there is, and the disk it takes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+_STORAGE = typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE).")
+
+
+def storage_url(given: str | None) -> str:
+    """The storage that is meant: the option, the environment, or the default."""
+    import os
+
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE
+
+    return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+
+
+def studies(
+    storage: Annotated[str | None, _STORAGE] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects.")] = False,
+) -> None:
+    """List the studies in the storage: their trials, their best value and their disk.
+
+    Example: hrm-sweep studies --json
+    """
+    import dataclasses
+    import json
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from hrm_sweep.sweep.housekeeping import list_studies
+    from hrm_sweep.sweep.storage import quiet_optuna
+
+    quiet_optuna()
+    lines = list_studies(storage_url(storage))
+    if as_json:
+        print(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for heading in ("study", "trials", "best", "disk"):
+        table.add_column(heading, justify="left" if heading in ("study", "trials") else "right", overflow="fold")
+    for line in lines:
+        counts = ", ".join(f"{count} {state}" for state, count in sorted(line.counts.items()))
+        best = "" if line.best is None else f"{line.metric} {line.best[0]:.3f} (trial {line.best[1]})"
+        table.add_row(line.name, f"{counts or 'none'} (budget {line.budget})", best, size(line.disk_bytes))
+    Console(highlight=False).print(table if lines else "no studies yet; start one with `hrm-sweep run`")
+
+
+def clean(
+    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    storage: Annotated[str | None, _STORAGE] = None,
+) -> None:
+    """Remove the checkpoints of a study's trials. Metrics, configs and diagnoses stay.
+
+    Example: hrm-sweep clean quickstart
+    """
+    from hrm_sweep.sweep.housekeeping import clean_study
+    from hrm_sweep.sweep.storage import quiet_optuna
+    from hrm_sweep.sweep.study import open_study
+
+    quiet_optuna()
+    opened = open_study(storage_url(storage), study)
+    files, freed = clean_study(opened)
+    print(f"{opened.folder}: {files} checkpoint{'' if files == 1 else 's'} removed, {size(freed)} freed")
+
+
+def size(count: int) -> str:
+    """Bytes for people: 512 B, 4.2 MB, 1.3 GB."""
+    number = float(count)
+    for unit in ("B", "kB", "MB"):
+        if number < 1000:
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    return f"{number:.3g} GB"

@@ -1,0 +1,92 @@
+"""What studies there are, and the disk they take."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from hrm_sweep.errors import StudyError
+from hrm_sweep.runs import RunDirectory, State, read_status
+from hrm_sweep.sweep.storage import open_storage
+from hrm_sweep.sweep.study import Study, open_study, study_names
+
+
+@dataclass(frozen=True)
+class StudyLine:
+    """A study as `hrm-sweep studies` lists it.
+
+    counts      attempts by state: complete, pruned, failed, running.
+    best        the best value and the number of its trial; None when nothing completed.
+    disk_bytes  what its run directories take.
+    """
+
+    name: str
+    metric: str
+    budget: int
+    counts: dict[str, int]
+    best: tuple[float, int] | None
+    disk_bytes: int
+
+
+_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+def list_studies(storage_url: str) -> list[StudyLine]:
+    """Every study of hrm-sweep in the storage, by name; those of other programs are left out. Raises StorageError."""
+    lines = []
+    for name in study_names(open_storage(storage_url)):
+        try:
+            study = open_study(storage_url, name)
+        except StudyError:
+            continue
+        trials = study.trials()
+        sign = 1 if study.space.objective.goal == "maximize" else -1
+        complete = [
+            (sign * trial.value, -trial.number)
+            for trial in trials
+            if trial.state is TrialState.COMPLETE and trial.value is not None
+        ]
+        best = max(complete, default=None)
+        lines.append(
+            StudyLine(
+                name=name,
+                metric=study.space.objective.metric,
+                budget=study.space.budget.trials,
+                counts=dict(Counter(_STATES.get(trial.state, "running") for trial in trials)),
+                best=None if best is None else (sign * best[0], -best[1]),
+                disk_bytes=_size_of(study.folder),
+            )
+        )
+    return lines
+
+
+def clean_study(study: Study) -> tuple[int, int]:
+    """Remove the checkpoints and step_N weights of a study's runs; returns (files, bytes) that were freed.
+
+    Metrics, configs, logs and diagnoses stay, and so do the checkpoints of runs that are still going on.
+    """
+    files = freed = 0
+    for path in list(_checkpoints(study.folder)):
+        size = path.stat().st_size if path.stat().st_nlink == 1 else 0  # best.pt may be another name of last.pt
+        path.unlink()
+        files, freed = files + 1, freed + size
+    return files, freed
+
+
+def _checkpoints(folder: Path) -> Iterator[Path]:
+    for child in sorted(folder.iterdir()) if folder.is_dir() else []:
+        directory = RunDirectory(child)
+        status = read_status(directory.status)
+        going_on = status is not None and status.state is State.RUNNING and status.owner.is_alive()
+        if not directory.is_run() or going_on:
+            continue
+        yield from (path for path in (directory.last_checkpoint, directory.best_checkpoint) if path.is_file())
+        yield from (path for _, path in directory.all_step_weights())
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
