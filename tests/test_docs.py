@@ -92,3 +92,16 @@ def test_links_between_pages_resolve() -> None:
 
 def test_there_are_links_to_follow() -> None:
     assert sum(1 for _ in links()) > 5
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.parent.name == "docs"], ids=lambda page: page.name)
+def test_paths_of_the_repository_that_a_page_names_exist(page: Path) -> None:
+    named = re.findall(r"`((?:hrm_sweep|tests|docs|search_spaces|\.ci)/[^`\s*<]*)`", page.read_text(encoding="utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_the_architecture_names_every_room_and_no_other() -> None:
+    table = (ROOT / "docs" / "architecture.md").read_text().partition("## The nouns")[0]
+    named = set(re.findall(r"^\| `(hrm_sweep/[\w.]+/?)` \|", table, re.MULTILINE))
+    rooms = {f"hrm_sweep/{path.parent.name}/" for path in (ROOT / "hrm_sweep").glob("*/__init__.py")}
+    assert named == rooms | {"hrm_sweep/errors.py"}
