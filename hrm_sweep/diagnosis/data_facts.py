@@ -17,7 +17,7 @@ from hrm_sweep.errors import DataError
 SAMPLED_EXAMPLES = 4000
 # Test puzzles looked up among the training puzzles. One in a hundred leaked would be missed once in 150 times.
 OVERLAP_PROBES = 500
-_HASHED_ROWS_AT_ONCE = 65536
+_HASHED_ROWS_AT_ONCE = 4096  # fits the cache: twice as fast as all at once
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,15 @@ def _overlap(folder: PuzzleFolder) -> float | None:
         1, 2**63, folder.train.metadata.seq_len, dtype=np.uint64
     )
     stride = max(1, test.n_examples // OVERLAP_PROBES)
-    probes = np.concatenate([_hashes(each.inputs[::stride], weights) for each in test.sets])
+    probes = np.sort(np.concatenate([_hashes(each.inputs[::stride], weights) for each in test.sets]))
     found = np.zeros(len(probes), dtype=bool)
     for each in folder.train.sets:
         for start in range(0, each.n_examples, _HASHED_ROWS_AT_ONCE):
-            found |= np.isin(probes, _hashes(each.inputs[start : start + _HASHED_ROWS_AT_ONCE], weights))
-    return float(found.mean())
+            rows = _hashes(each.inputs[start : start + _HASHED_ROWS_AT_ONCE], weights)
+            place = np.minimum(np.searchsorted(probes, rows), len(probes) - 1)
+            found[place[probes[place] == rows]] = True
+    # A puzzle that stands twice among the probes is found at its first place only.
+    return float(found[np.searchsorted(probes, probes)].mean())
 
 
 def _hashes(rows: npt.NDArray[np.integer], weights: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:

@@ -96,14 +96,15 @@ def act_collapsed(run: Evidence) -> Outcome:
 
     ## How it is decided
     A Q head that always halts gives 1.11 steps on average under the published exploration, because exploration is drawn
-    anew at every step. It fires past the first third of a run when the last fifth has at most 1.2 steps and either
-    fewer than half of the halted puzzles are solved, or the very first rows halted at once too, which a Q head that
-    starts at -5 / -5 cannot do.
+    anew at every step. It fires when the last fifth has at most 1.2 steps and the very first rows had too, which a
+    Q head that starts at -5 / -5 cannot do; or, past the first third of a run, when the last fifth has and fewer than
+    half of the halted puzzles are solved.
 
     ## When it stays quiet
-    In the first third: the published run was low for some thousand steps. When most puzzles are solved in one step,
-    one step is the right number. With halt_max_steps 1 there is no other. A checkpoint of the reference is not judged
-    without exploration: see the histogram in its evidence.
+    In the first third, unless the first rows halted at once: the published run was low for some thousand steps. When
+    most puzzles are solved in one step, one step is the right number. A run that started by halting at once and
+    grew out of it is clear: training pushes q_halt down as long as nothing is solved. With halt_max_steps 1 there is
+    no other number. A checkpoint of the reference has no first rows.
 
     ## What to do
     Raise arch.halt_exploration_prob. If the first rows halt at once, look at the start values of the Q head.
@@ -126,9 +127,9 @@ def act_collapsed(run: Evidence) -> Outcome:
     from_the_start = bool(first.sum()) and _mean_steps(first) <= AT_ONCE_STEPS
     if from_the_start:
         rows.append(EvidenceRow.below("act_steps, mean of the first rows", _mean_steps(first), AT_ONCE_STEPS))
-    if not is_mature(run):
+    if not from_the_start and not is_mature(run):
         return clear("Puzzles halt at once, but the run is in its first third, in which that happens.", *rows)
-    if solved >= SOLVED_AT_ONCE and not from_the_start:
+    if not from_the_start and solved >= SOLVED_AT_ONCE:
         return clear(f"Puzzles halt at once, and {solved:.0%} of them are solved by then.", *rows)
     how = "from its very first rows on" if from_the_start else "although most of them are not solved by then"
     return fired(f"The model halts after {mean:.2f} ACT steps on average, {how}.", *rows, remedy=exploration(run))
