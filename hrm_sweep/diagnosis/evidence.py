@@ -83,6 +83,14 @@ class Evidence:
         known += [self.recorded.weights[-1][0]] if self.recorded.weights else []
         return max(known, default=0)
 
+    @cached_property
+    def measured_step(self) -> int:
+        """The last step of which anything was measured: rows, evaluations, readable checkpoints. Signs are judged by
+        it, because metrics may be lost of a run that went on."""
+        known = [int(curves.step.max()) for curves in (self.rows, self.evaluations) if len(curves)]
+        known += [self.checkpoints[-1].step] if self.checkpoints else []
+        return max(known, default=0)
+
     @property
     def is_ended(self) -> bool:
         """Whether nothing more will come: the status says so, its process is gone, or it has all its steps."""
@@ -119,8 +127,8 @@ class Evidence:
 
     @property
     def progress(self) -> float:
-        """Share of the planned steps that is done, 0 to 1."""
-        return min(1.0, self.steps_done / self.plan.trained_steps) if self.plan.trained_steps else 1.0
+        """Share of the planned steps up to `measured_step`, 0 to 1."""
+        return min(1.0, self.measured_step / self.plan.trained_steps) if self.plan.trained_steps else 1.0
 
     def train(self, name: str) -> Series:
         """A scalar of the train rows. Raises MissingEvidence when no row has it."""

@@ -26,11 +26,11 @@ def is_mature(run: Evidence) -> bool:
 
     Raises MissingEvidence where the planned length is not known.
     """
-    return run.progress > FIRST_THIRD and run.steps_done > run.config.lr_warmup_steps
+    return run.progress > FIRST_THIRD and run.measured_step > run.config.lr_warmup_steps
 
 
 def progress_row(run: Evidence) -> EvidenceRow:
-    return EvidenceRow.above("share of the planned steps done", run.progress, FIRST_THIRD, run.steps_done)
+    return EvidenceRow.above("share of the planned steps done", run.progress, FIRST_THIRD, run.measured_step)
 
 
 def last_fifth(series: Series) -> Series:

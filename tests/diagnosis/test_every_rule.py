@@ -358,6 +358,10 @@ class TestSeverities:
     def test_nothing_of_that_kind_is_said_in_the_first_third(self, healthy: Any, rule: str) -> None:
         assert FIRES[rule](healthy).until(200).finding(rule).verdict is not Verdict.FIRED
 
+    def test_a_run_whose_metrics_were_lost_is_judged_by_those_that_are_left(self, healthy: Any) -> None:
+        lost = healthy.rows(lambda row: row | GUESSING if row["step"] <= 40 else None)
+        assert lost.finding("zero_exact_dead").verdict is Verdict.CLEAR
+
     def test_halting_at_once_is_forgiven_in_the_first_third_when_it_came_later(self, healthy: Any) -> None:
         def late(row: Row) -> None:
             if row["step"] > 60:

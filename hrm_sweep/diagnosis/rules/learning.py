@@ -73,7 +73,8 @@ def zero_exact_learning(run: Evidence) -> Outcome:
     if not signs.learns:
         return clear("No puzzle is solved, and the cells show no learning either.", solved, *signs.rows)
     return fired(
-        f"None of the evaluated puzzles is solved at step {run.steps_done}, but the cells are better than copying and "
+        f"None of the evaluated puzzles is solved at step {run.measured_step}, but the cells are better than copying "
+        "and "
         "guessing. This is what healthy runs look like before they solve their first puzzles: not a fault.",
         solved,
         *signs.rows,
@@ -115,20 +116,21 @@ def zero_exact_dead(run: Evidence) -> Outcome:
     if signs.learns:
         return clear("No puzzle is solved yet, but the cells show learning.", solved, *signs.rows)
     config = run.config
-    progress = EvidenceRow.above("share of the planned steps done", run.progress, FIRST_THIRD, run.steps_done)
-    after_warmup = run.steps_done - config.lr_warmup_steps
+    progress = EvidenceRow.above("share of the planned steps done", run.progress, FIRST_THIRD, run.measured_step)
+    after_warmup = run.measured_step - config.lr_warmup_steps
     if run.progress <= FIRST_THIRD and not (run.is_ended and run.progress >= 1):
         return clear("Too early: in their first third healthy runs look the same.", solved, progress, *signs.rows)
     if after_warmup < MIN_STEPS_AFTER_WARMUP:
         raise MissingEvidence(
-            f"{MIN_STEPS_AFTER_WARMUP} steps after the warm-up; the run is at step {run.steps_done} and warms up for "
+            f"{MIN_STEPS_AFTER_WARMUP} steps after the warm-up; the run is at step {run.measured_step} and warms up "
+            "for "
             f"{config.lr_warmup_steps}"
         )
     scored = _scored_puzzles(run)
     if scored < MIN_SCORED_PUZZLES:
         raise MissingEvidence(f"{MIN_SCORED_PUZZLES} scored puzzles; found {scored:g}")
     return fired(
-        f"At step {run.steps_done}, {run.progress:.0%} of the run, no puzzle was ever solved, and the cells are no "
+        f"At step {run.measured_step}, {run.progress:.0%} of the run, no puzzle was ever solved, and the cells are no "
         "better than copying what is given and guessing the rest.",
         solved,
         progress,
@@ -143,7 +145,7 @@ def _best_exact(run: Evidence) -> EvidenceRow:
     if not known:
         run.evaluated("exact_accuracy")  # raises, and says why there is none
     name, series = known[0]
-    if name == "eval" and not series.value.any() and len(known) > 1 and run.steps_done > 2 * series.last_step:
+    if name == "eval" and not series.value.any() and len(known) > 1 and run.measured_step > 2 * series.last_step:
         name, series = known[1]  # the evaluations are stale: the train rows are twice as far
     at = int(np.argmax(series.value))
     return EvidenceRow(f"{name} exact_accuracy, best so far", float(series.value[at]), int(series.step[at]))
@@ -250,7 +252,7 @@ def loss_not_decreasing(run: Evidence) -> Outcome:
     row = EvidenceRow.above("lm_loss, median of the last fifth", now, line, loss.last_step)
     if now <= line:
         return clear(f"The loss went down from {start:.3g} to {now:.3g}.", row)
-    if not is_mature(run) or run.steps_done - run.config.lr_warmup_steps < MIN_STEPS_AFTER_WARMUP:
+    if not is_mature(run) or run.measured_step - run.config.lr_warmup_steps < MIN_STEPS_AFTER_WARMUP:
         return clear("The loss has not gone down yet; it is too early to mind.", row, progress_row(run))
     return fired(f"The loss stands at {now:.3g}, and began at {start:.3g}.", row, progress_row(run))
 
@@ -294,7 +296,7 @@ def plateau(run: Evidence) -> Outcome:
     )
     if not run.is_ended or float(best.value or 0) >= PLATEAU_TARGET:
         return clear("The run lives, or has reached its target.", *rows)
-    if high < 0 and needed < PLATEAU_RUNS * max(1, run.steps_done):
+    if high < 0 and needed < PLATEAU_RUNS * max(1, run.measured_step):
         return clear("The loss was still falling when the run ended: train longer.", *rows)
     return fired(
         "Over the last 30 % of the run the loss hardly moved, and the puzzles are not solved.",

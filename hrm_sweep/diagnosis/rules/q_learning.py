@@ -95,12 +95,12 @@ def q_uninformative(run: Evidence) -> Outcome:
     scored = float(np.nansum(last_fifth(counts).value)) if counts is not None else 0.0
     if scored < MIN_SCORED:
         raise MissingEvidence(f"{MIN_SCORED} scored puzzles in the last fifth of the run; found {scored:g}")
-    base = EvidenceRow("train exact_accuracy, last fifth", solved, run.steps_done)
+    base = EvidenceRow("train exact_accuracy, last fifth", solved, run.measured_step)
     if not MIN_BASE_RATE < solved < 1 - MIN_BASE_RATE:
         return clear(f"{solved:.1%} of the puzzles are solved: too few or too many to judge what q_halt knows.", base)
     entropy = -solved * math.log(solved) - (1 - solved) * math.log(1 - solved)
     line = max(WORSE_THAN_CONSTANT * entropy, WORSE_THAN_A_COIN)
-    row = EvidenceRow.above("q_halt_loss, last fifth", loss, line, run.steps_done)
+    row = EvidenceRow.above("q_halt_loss, last fifth", loss, line, run.measured_step)
     if loss <= line or not is_mature(run):
         return clear(f"q_halt_loss is {loss:.2f}; a constant would have {entropy:.2f}.", row, base)
     return fired(

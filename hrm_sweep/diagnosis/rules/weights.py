@@ -86,15 +86,15 @@ def updates_out_of_range(run: Evidence) -> Outcome:
     Amazon SageMaker Debugger's WeightUpdateRatio (10 and 1e-8), narrowed by measurement: docs/thresholds.md.
     """
     updates, weights = run.train_groups("update_norm"), run.train_groups("weight_norm")
-    if run.steps_done <= run.config.lr_warmup_steps:
+    if run.measured_step <= run.config.lr_warmup_steps:
         raise MissingEvidence(f"train rows after the warm-up of {run.config.lr_warmup_steps} steps")
     ratios = _ratios(updates, weights)
     if not ratios:
         raise MissingEvidence("update_norm and weight_norm of the same modules")
     largest, smallest = max(ratios, key=lambda name: ratios[name]), min(ratios, key=lambda name: ratios[name])
     rows = [
-        EvidenceRow.above(f"update / weight of {largest}", ratios[largest], LARGEST_UPDATE_SHARE, run.steps_done),
-        EvidenceRow.below(f"update / weight of {smallest}", ratios[smallest], SMALLEST_UPDATE_SHARE, run.steps_done),
+        EvidenceRow.above(f"update / weight of {largest}", ratios[largest], LARGEST_UPDATE_SHARE, run.measured_step),
+        EvidenceRow.below(f"update / weight of {smallest}", ratios[smallest], SMALLEST_UPDATE_SHARE, run.measured_step),
     ]
     too_large = ratios[largest] > LARGEST_UPDATE_SHARE
     too_small = 0 < ratios[smallest] < SMALLEST_UPDATE_SHARE
