@@ -7,6 +7,7 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # Two test processes on two cores: one thread each, before torch is imported anywhere.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -31,6 +32,12 @@ def sudoku_4x4() -> Path:
 
 
 NO_SKIPS = os.environ.get("HRM_SWEEP_NO_SKIPS") == "1"
+
+# A busy machine is no failure. In .ci/run every run draws the same examples, elsewhere new ones are tried.
+settings.register_profile(
+    "hrm-sweep", deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=NO_SKIPS, print_blob=True
+)
+settings.load_profile("hrm-sweep")
 
 
 @pytest.hookimpl(wrapper=True)
