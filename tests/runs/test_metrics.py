@@ -200,9 +200,9 @@ def test_a_follower_gives_every_step_once_across_resumes(
     follower = MetricsFollower(path)
     given_steps: list[int] = []
     step = 0
-    for grow, back, look in parts:  # train some steps, be killed in mid-line, resume some steps earlier
-        with path.open("ab") as handle:
-            handle.write(lines(*(row(each) for each in range(step + 1, step + grow + 1))) + torn)
+    for attempt, (grow, back, look) in enumerate(parts):  # train some steps, be killed in mid-line, resume earlier
+        with path.open("ab") as handle:  # times differ, and so do the lengths of the lines
+            handle.write(lines(*(row(each, s=1 / 3**attempt) for each in range(step + 1, step + grow + 1))) + torn)
         if look:
             given_steps += [read.step for read in follower.new_rows()]
         step = max(0, step + grow - back)

@@ -55,7 +55,13 @@ def test_a_killed_process_is_dead_before_and_after_it_is_reaped() -> None:
 
 
 def test_a_later_process_with_the_same_pid_is_another_one() -> None:
-    assert not dataclasses.replace(Owner.this_process(), started="1").is_alive()
+    with waiting_child() as child:
+        child_started, we_started = process_start(child.pid), process_start(os.getpid())
+        assert child_started is not None
+        assert we_started is not None
+        assert int(child_started) > int(we_started)
+        assert not dataclasses.replace(Owner.this_process(), started=child_started).is_alive()
+        child.kill()
 
 
 def test_a_process_that_never_was_has_no_start() -> None:
