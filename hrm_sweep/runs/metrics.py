@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -160,22 +159,26 @@ class MetricsFollower:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._offset = 0
-        self._file: int | None = None  # inode: tells a file that was replaced from one that grew
+        self._last_line = b""  # what stood before the offset; when it does not any more, the file was replaced
         self._given: set[tuple[Kind, int]] = set()
 
     def new_rows(self) -> list[MetricRow]:
         try:
             with self._path.open("rb") as handle:
-                facts = os.fstat(handle.fileno())
-                if facts.st_ino != self._file or facts.st_size < self._offset:
-                    self._file, self._offset = facts.st_ino, 0
-                handle.seek(self._offset)
+                handle.seek(self._offset - len(self._last_line))
                 data = handle.read()
+                if data.startswith(self._last_line):
+                    data = data[len(self._last_line) :]
+                else:
+                    handle.seek(0)
+                    data, self._offset, self._last_line = handle.read(), 0, b""
         except FileNotFoundError:
             return []
-        complete = data.rfind(b"\n") + 1
-        self._offset += complete
-        rows = [row for row in _rows(data[:complete]) if (row.kind, row.step) not in self._given]
+        complete = data[: data.rfind(b"\n") + 1]
+        if complete:
+            self._offset += len(complete)
+            self._last_line = complete[complete.rfind(b"\n", 0, -1) + 1 :]
+        rows = [row for row in _rows(complete) if (row.kind, row.step) not in self._given]
         self._given.update((row.kind, row.step) for row in rows)
         return rows
 
