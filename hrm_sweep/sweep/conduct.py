@@ -53,6 +53,27 @@ def conduct(
     Raises StorageError when the workers die again and again without getting a trial done.
     """
     _recover(study)
+    try:
+        interrupted = _keep_going(study, engine, jobs, until=until, wish=wish, show=show, say=say)
+    finally:
+        engine.close()
+    _recover(study)
+    last = patiently(lambda: account(study))
+    show(last)
+    return Conducted(last, interrupted)
+
+
+def _keep_going(
+    study: Study,
+    engine: Engine,
+    jobs: int,
+    *,
+    until: float | None,
+    wish: Callable[[], Wish],
+    show: Callable[[Account], None],
+    say: Callable[[str], None],
+) -> bool:
+    """Until no worker is left and none is to be started; returns whether the user wished it."""
     obeyed = Wish.GO_ON
     ended_at_last_death, deaths = -1, 0
     while True:
@@ -67,7 +88,6 @@ def conduct(
             deaths = deaths + 1 if now.ended == ended_at_last_death else 1
             ended_at_last_death = now.ended
             if deaths >= _GIVE_UP_AFTER:
-                engine.stop()
                 raise StorageError(f"{deaths} workers died without getting a trial done; the last: {complaint}")
         may_start = obeyed is Wish.GO_ON and (until is None or time.time() < until)
         if engine.alive() == 0 and (now.is_reached or not may_start):
@@ -78,10 +98,7 @@ def conduct(
                 break  # only trials of other programs are still running
             engine.start(max(0, wanted_workers - engine.alive()))
         time.sleep(_POLL_S)
-    _recover(study)
-    last = patiently(lambda: account(study))
-    show(last)
-    return Conducted(last, interrupted=obeyed is not Wish.GO_ON)
+    return obeyed is not Wish.GO_ON
 
 
 def _recover(study: Study) -> None:

@@ -61,8 +61,8 @@ def explain_end(status: Status | None, exit_code: int | None, printed: str, *, o
             return Failure(Cause.OOM, "ended by SIGKILL, while the kernel killed for want of memory")
         if name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"):
             return Failure(Cause.KILLED, f"ended by {name}")
-        return Failure(Cause.BUG, f"ended by {name}" + (f": {said}" if said else ""))
-    return Failure(Cause.BUG, f"ended with exit code {exit_code}" + (f": {said}" if said else " and printed nothing"))
+        return Failure(Cause.BUG, f"ended by {name}, having printed last: {said or 'nothing'}")
+    return Failure(Cause.BUG, f"ended with exit code {exit_code}, having printed last: {said or 'nothing'}")
 
 
 def oom_kills() -> int:

@@ -121,6 +121,7 @@ class _Attempt:
         self.stop_by = math.inf
         self.pruned_by: str | None = None
         self.stalled = False
+        self.taken_away = False  # somebody else has ended it in the storage
 
     def run(self) -> Outcome:
         log = self.directory.log
@@ -149,6 +150,8 @@ class _Attempt:
                     self._stop(child, ending)
                 elif self.pruned_by is not None:
                     self._stop(child, StopReason.PRUNED)
+                elif self.taken_away:
+                    self._stop(child, StopReason.REQUESTED)
                 elif self._silent_s() > 60 * self.study.space.resources.stall_minutes:
                     self.stalled = True
                     child.kill()
@@ -180,7 +183,11 @@ class _Attempt:
         if value is None or not math.isfinite(value):
             return
         trial = self.claim.trial
-        patiently(lambda: trial.report(value, step=round(row.epoch)))
+        try:
+            patiently(lambda: trial.report(value, step=round(row.epoch)))
+        except UpdateFinishedTrialError:
+            self.taken_away = True
+            return
         if self.pruned_by is None:
             self.pruned_by = patiently(self._verdict)
 
@@ -243,7 +250,10 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
         _attach(claim, say)
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
-        say(f"trial {claim.number}: somebody else has ended it in the storage; its result is in {claim.directory.path}")
+        say(
+            f"trial {claim.number}: somebody else has ended it in the storage; what it did is in {claim.directory.path}"
+        )
+        return
     said = outcome.pruned_by or (f"{outcome.failure.cause}: {outcome.failure.message}" if outcome.failure else "")
     say(f"trial {claim.number}: {outcome.state.name.lower()} {'' if outcome.value is None else outcome.value} {said}")
 

@@ -43,5 +43,8 @@ class Engine(Protocol):
     def kill(self) -> None:
         """End every worker at once. Their trials are recovered by whoever continues the study."""
 
+    def close(self) -> None:
+        """Let go of the workers. One that still runs is stopped, and killed if it does not end."""
+
     def complaints(self) -> list[str]:
         """What workers that ended by an error said last, each once."""

@@ -38,5 +38,8 @@ class DebugEngine:
     def kill(self) -> None:
         self._orders.end.set()
 
+    def close(self) -> None:
+        pass
+
     def complaints(self) -> list[str]:
         return []

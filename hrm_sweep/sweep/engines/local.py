@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -13,6 +14,8 @@ from hrm_sweep.sweep.failures import end_of_log
 from hrm_sweep.sweep.storage import STORAGE_VARIABLE
 from hrm_sweep.sweep.study import TRIALS
 from hrm_sweep.sweep.worker import DRAIN
+
+_LAST_GRACE_S = 40.0  # a worker may take 30 s to checkpoint and hand back its trial
 
 
 @dataclass
@@ -46,8 +49,9 @@ class LocalEngine:
                     text=True,
                     start_new_session=True,
                 )
-            worker = _Worker(process, log, log.stat().st_size)
-            self._workers[slot : slot + 1] = [worker]
+            for ended in self._workers[slot : slot + 1]:
+                _close_pipe(ended)
+            self._workers[slot : slot + 1] = [_Worker(process, log, log.stat().st_size)]
 
     def _free_slot(self) -> int:
         """The first slot whose worker has ended, or a new one."""
@@ -89,6 +93,16 @@ class LocalEngine:
             worker.process.kill()
             worker.process.wait()
 
+    def close(self) -> None:
+        for worker in self._workers:
+            _close_pipe(worker)  # which a tied worker takes for our death
+        for worker in self._workers:
+            try:
+                worker.process.wait(timeout=_LAST_GRACE_S)
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+
     def complaints(self) -> list[str]:
         found = []
         for worker in self._workers:
@@ -100,3 +114,9 @@ class LocalEngine:
                 how = f"signal {-code}" if code < 0 else f"exit code {code}"
                 found.append(f"a worker ended by {how}: {said} ({worker.log})")
         return found
+
+
+def _close_pipe(worker: _Worker) -> None:
+    with contextlib.suppress(OSError):  # a last order that could not be written
+        if worker.process.stdin is not None:
+            worker.process.stdin.close()

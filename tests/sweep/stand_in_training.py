@@ -1,0 +1,139 @@
+"""Training without a model: as quick as files can be written, and as faulty as a test asks for.
+
+`project_name` says what happens, in words separated by spaces:
+
+    kill@2     ends itself by SIGKILL at the second evaluation      kill@2-once   only in the first attempt
+    segv@1     the same by SIGSEGV                                  exit@1        leaves with exit code 3
+    oom@1      prints what torch prints, and leaves                 raise@1       an error of its own
+    nan@2      the second evaluation is NaN, the run fails          storage@1     fails for want of disk
+    mute       evaluates, but without any accuracy                  hold@2        waits there for a file `go`
+    deaf@1     goes on for ever and never asks whether to stop
+
+The exact accuracy of evaluation k of n is min(1, 500 lr) * k / n, so lr 0 is a dead run and lr 2e-3 solves all.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from hrm_sweep.config import RunConfig, write_config
+from hrm_sweep.runs import (
+    Cause,
+    MetricRow,
+    MetricsWriter,
+    RunDirectory,
+    State,
+    Status,
+    StopReason,
+    cut_back,
+    replaced_atomically,
+    write_status,
+)
+
+NAME = "stand_in_training:run_training"
+STEPS_PER_EVALUATION = 10
+
+
+def run_training(
+    config: RunConfig,
+    directory: RunDirectory,
+    *,
+    resume: bool = False,
+    threads: int | None = None,
+    stop: Callable[[], StopReason | None] = lambda: None,
+    **_: Any,
+) -> Status:
+    with directory.locked():
+        status = Status.starting()
+        if not directory.is_run():
+            write_config(config, directory.config)
+        write_status(directory.status, status)
+        status = _train(config, directory, status, stop)
+        write_status(directory.status, status)
+        return status
+
+
+def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Callable[[], StopReason | None]) -> Status:
+    evaluations = config.epochs // config.eval_interval
+    done = _evaluations_done(directory)
+    cut_back(directory.metrics, done * STEPS_PER_EVALUATION, directory.lost_metrics)
+    print(f"training with {os.environ.get('OMP_NUM_THREADS')} threads from evaluation {done}", flush=True)
+    for k in range(done + 1, evaluations + 1):
+        if reason := stop():
+            return _stopped(directory, status, reason, k - 1)
+        words = (config.project_name or "").split()
+        if f"hold@{k}" in words:
+            while not Path("go").exists():
+                time.sleep(0.01)
+                if reason := stop():
+                    return _stopped(directory, status, reason, k - 1)
+        while f"deaf@{k}" in words:
+            time.sleep(0.01)
+        if failed := _fault(words, k, directory, status):
+            return failed
+        row = MetricRow("eval", k * STEPS_PER_EVALUATION, k * config.eval_interval, 0.1 * k, _values(config, words, k))
+        with MetricsWriter(directory.metrics) as metrics:
+            metrics.write(row)
+        if f"nan@{k}" in words:
+            return status.ended(State.FAILED, cause=Cause.NAN, exit_code=1, message=f"non-finite at evaluation {k}")
+        _save(directory, k)
+    return status.ended(State.COMPLETED, exit_code=0)
+
+
+def _evaluations_done(directory: RunDirectory) -> int:
+    if not directory.last_checkpoint.is_file():
+        return 0
+    return int(json.loads(directory.last_checkpoint.read_text())["evaluation"])
+
+
+def _save(directory: RunDirectory, evaluation: int) -> None:
+    for path in (directory.last_checkpoint, directory.best_checkpoint):
+        with replaced_atomically(path) as temporary:
+            temporary.write_text(json.dumps({"evaluation": evaluation}))
+
+
+def _values(config: RunConfig, words: list[str], k: int) -> dict[str, float]:
+    if f"nan@{k}" in words:
+        return {"exact_accuracy": float("nan"), "accuracy": float("nan"), "count": 100}
+    if "mute" in words:
+        return {"loss": 1.0}
+    share = k / (config.epochs // config.eval_interval)
+    exact = min(1.0, 500 * config.lr) * share
+    return {"exact_accuracy": exact, "accuracy": 0.5 + exact / 2, "loss": 2 - exact, "count": 100}
+
+
+def _stopped(directory: RunDirectory, status: Status, reason: StopReason, evaluation: int) -> Status:
+    if reason is StopReason.PRUNED:
+        return status.ended(State.PRUNED, exit_code=0)
+    if evaluation:
+        _save(directory, evaluation)
+    cause = Cause.PREEMPTED if reason is StopReason.PREEMPTED else None
+    return status.ended(State.STOPPED, cause=cause, exit_code=0)
+
+
+def _fault(words: list[str], k: int, directory: RunDirectory, status: Status) -> Status | None:
+    marker = directory.path / "faulted"
+    if f"kill@{k}" in words or (f"kill@{k}-once" in words and not marker.exists()):
+        marker.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    if f"segv@{k}" in words:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    if f"exit@{k}" in words:
+        print("something is wrong", flush=True)
+        sys.stdout.flush()
+        os._exit(3)
+    if f"oom@{k}" in words:
+        print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", flush=True)
+        os._exit(1)
+    if f"raise@{k}" in words:
+        raise ZeroDivisionError("a mistake of ours")
+    if f"storage@{k}" in words:
+        return status.ended(State.FAILED, cause=Cause.STORAGE, exit_code=1, message="the disk is full")
+    return None
