@@ -55,7 +55,7 @@ def run(
 
     quiet_optuna()
     url = storage_url(storage)
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())  # in a file, a line stays a line
     space, where = _space(list(arguments or []), study, url)
     space = _with_options(space, where, trials=trials, hours=hours, jobs=jobs, study=study)
     sys.exit(_run(space, where, url, seed, engine, console))
@@ -214,9 +214,11 @@ def _next_commands(study: Study, ended: Conducted) -> list[tuple[str, str]]:
     commands: list[tuple[str, str]] = []
     if not ended.account.is_reached:
         commands.append((_continue_with(study), "continues"))
-    worst = [trial for trial in study.trials() if trial.state.name in ("PRUNED", "FAIL")]
+    worst = [
+        chain for chain in study.chains() if chain.last.state.name in ("PRUNED", "FAIL") and not study.is_due(chain)
+    ]
     if worst:
-        path = study.run_directory(study.first_attempt_of(worst[-1])).path.as_posix()
+        path = study.run_directory(worst[-1].first.number).path.as_posix()
         commands.append((shlex.join(["hrm-sweep", "diagnose", path]), "why this one did not learn"))
     best = best_trial(study)
     if best is not None:

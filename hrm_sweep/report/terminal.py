@@ -67,12 +67,15 @@ def spelled(values: Mapping[str, Any], *, short: bool = False) -> str:
 
 def live_table(view: StudyView, rows: int) -> RenderableType:
     """The running trials and the last that ended, at most `rows` of them."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("trial", "state", "epoch", "now", "best"):
-        table.add_column(heading, justify="right" if heading != "state" else "left", no_wrap=True)
-    table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=2)
-    table.add_column("", overflow="ellipsis", no_wrap=True, ratio=3)
-    for trial in _most_telling(view, rows):
+    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
+    shown = _most_telling(view, rows)
+    # Fixed widths: in a narrow terminal the long texts give way, not the numbers.
+    for heading, width in (("trial", 5), ("state", 8), ("epoch", 7), ("now", 5), ("best", 5)):
+        table.add_column(heading, justify="right" if heading != "state" else "left", no_wrap=True, width=width)
+    table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=3)
+    if any(trial.said for trial in shown):
+        table.add_column("", overflow="ellipsis", no_wrap=True, ratio=2)
+    for trial in shown:
         epoch = "" if trial.epochs is None else f"{trial.epoch or 0}/{trial.epochs}"
         table.add_row(
             str(trial.number),
@@ -81,7 +84,7 @@ def live_table(view: StudyView, rows: int) -> RenderableType:
             _number(trial.latest),
             _number(trial.best),
             escape(spelled(trial.values, short=True)),
-            escape(trial.said),
+            *([escape(trial.said)] if len(table.columns) > 6 else []),
         )
     best = view.best
     leader = f"best {view.metric} {_number(best.best)} (trial {best.number})" if best else "none completed yet"

@@ -240,7 +240,8 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
         attrs[attributes.CAUSE] = str(outcome.failure.cause)
         attrs[attributes.MESSAGE] = outcome.failure.message
     verdict = _diagnosed(claim.directory, say)
-    if verdict is not None:
+    interrupted = outcome.failure is not None and outcome.failure.cause is Cause.PREEMPTED
+    if verdict is not None and not interrupted:  # of a run that goes on later there is nothing to say yet
         attrs[attributes.VERDICT] = verdict
     tidy(claim.directory, outcome.state)
     trial = claim.trial
