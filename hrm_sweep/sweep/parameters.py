@@ -77,17 +77,14 @@ def every_value(name: str, parameter: Parameter) -> list[Any]:
     step = _step(name, parameter)
     if step is None:
         raise ValueError(f"{name}: a range of real numbers has no end of values; give values or a step")
-    low, high = parameter.range
-    values = [low + i * step for i in range(math.floor((high - low) / step + 1e-8) + 1)]
-    return [round(value) for value in values] if number_kind(name) is int else values
+    low = parameter.range[0]
+    return [_typed(name, low + i * step) for i in range(_steps(name, parameter) + 1)]
 
 
 def every_end(name: str, parameter: Parameter) -> list[Any]:
     """The values to look at when all cannot be: those listed, a short range of whole numbers, otherwise both ends."""
-    if parameter.values is None:
-        low, high = parameter.range
-        if number_kind(name) is not int or (high - low) / (parameter.step or 1) >= _SHORT_RANGE:
-            return [_typed(name, low), _typed(name, high)]
+    if parameter.values is None and (number_kind(name) is not int or _steps(name, parameter) >= _SHORT_RANGE):
+        return [_typed(name, parameter.range[0]), _typed(name, _highest(name, parameter))]
     return every_value(name, parameter)
 
 
@@ -95,7 +92,7 @@ def draw(trial: optuna.Trial, name: str, parameter: Parameter) -> Any:
     """Let Optuna suggest a value."""
     if parameter.values is not None:
         return trial.suggest_categorical(name, parameter.values)
-    low, high = parameter.range
+    low, high = parameter.range[0], _highest(name, parameter)
     if number_kind(name) is int:
         return trial.suggest_int(name, int(low), int(high), log=parameter.log, step=int(parameter.step or 1))
     return trial.suggest_float(name, low, high, log=parameter.log, step=parameter.step)
@@ -105,5 +102,18 @@ def _step(name: str, parameter: Parameter) -> float | None:
     return parameter.step if parameter.step is not None else 1 if number_kind(name) is int else None
 
 
+def _steps(name: str, parameter: Parameter) -> int:
+    """How many whole steps fit into the range."""
+    low, high = parameter.range
+    return math.floor((high - low) / (_step(name, parameter) or 1) + 1e-8)
+
+
+def _highest(name: str, parameter: Parameter) -> float:
+    """The highest value that the steps reach; `max` where there are no steps."""
+    low, high = parameter.range
+    step = _step(name, parameter)
+    return high if step is None else low + _steps(name, parameter) * step
+
+
 def _typed(name: str, value: float) -> float:
-    return int(value) if number_kind(name) is int else float(value)
+    return round(value) if number_kind(name) is int else float(value)

@@ -254,11 +254,20 @@ def _problems(space: SearchSpace) -> Iterator[str]:
             yield f"overrides.{key}: is a parameter too; leave it out of one of the two"
     for name, parameter in space.parameters.items():
         yield from (f"parameters.{name}: {problem}" for problem in _parameter_problems(name, parameter, known))
+        if isinstance(space.sampler, Exhaustive) and _is_endless(name, parameter):
+            yield (
+                f"parameters.{name}: sampler {space.sampler.name} tries every value, but a range of real numbers "
+                "has no end of them; give values or a step"
+            )
+    conditions = list(_condition_problems(space))
+    yield from conditions or _first_problems(space)
+
+
+def _condition_problems(space: SearchSpace) -> Iterator[str]:
+    for name, parameter in space.parameters.items():
         for key, wanted in parameter.when.items():
             if key not in space.parameters:
-                close = difflib.get_close_matches(key, list(space.parameters), n=1)
-                hint = f"; the nearest is {close[0]}" if close else ""
-                yield f"parameters.{name}.when.{key}: no parameter of this space{hint}"
+                yield f"parameters.{name}.when.{key}: {_no_parameter(space, key)}"
             try:
                 Condition.parse(key, wanted)
             except ValueError as error:
@@ -267,22 +276,29 @@ def _problems(space: SearchSpace) -> Iterator[str]:
         space.order()
     except ValueError as error:
         yield f"parameters: {error}"
-        return
+
+
+def _first_problems(space: SearchSpace) -> Iterator[str]:
     for index, point in enumerate(space.first):
         for name, value in point.items():
             if name not in space.parameters:
-                close = difflib.get_close_matches(name, list(space.parameters), n=1)
-                hint = f"; the nearest is {close[0]}" if close else ""
-                yield f"first.{index}.{name}: no parameter of this space{hint}"
+                yield f"first.{index}.{name}: {_no_parameter(space, name)}"
             elif not allows(name, space.parameters[name], value):
                 yield f"first.{index}.{name}: {value!r} is not among the values that the parameter allows"
-    if isinstance(space.sampler, Exhaustive):
-        for name, parameter in space.parameters.items():
-            if parameter.values is None and number_kind(name) is float and parameter.step is None:
-                yield (
-                    f"parameters.{name}: sampler {space.sampler.name} tries every value, but a range of real numbers "
-                    "has no end of them; give values or a step"
-                )
+            else:
+                for condition in space.parameters[name].conditions():
+                    if condition.key in point and not condition.holds(point[condition.key]):
+                        where = f"{condition.key}={point[condition.key]}"
+                        yield f"first.{index}.{name}: does not exist where {where}, see its `when`"
+
+
+def _no_parameter(space: SearchSpace, name: str) -> str:
+    close = difflib.get_close_matches(name, list(space.parameters), n=1)
+    return "no parameter of this space" + (f"; the nearest is {close[0]}" if close else "")
+
+
+def _is_endless(name: str, parameter: Parameter) -> bool:
+    return parameter.values is None and number_kind(name) is float and parameter.step is None
 
 
 def _unknown(key: str) -> str:

@@ -56,7 +56,9 @@ class DataFacts:
         if key not in self._known:
             path = with_data(config).data_path
             assert path is not None
-            self._known[key] = open_folder(Path(path)).train.metadata
+            folder = open_folder(Path(path))
+            _ = folder.test  # a study decides by evaluations: raises where there is nothing to evaluate on
+            self._known[key] = folder.train.metadata
         return self._known[key]
 
 
@@ -89,10 +91,7 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
     if errors:
         raise SpaceError(_explain_errors(errors.values(), len(looked_at), len(combinations), where))
     never = [name for name in space.parameters if all(name not in values for values in looked_at)]
-    lines = [
-        f"{_share(tally.count, len(looked_at))}, for example {spelled(tally.example)}: {tally.message}"
-        for tally in warnings.values()
-    ]
+    lines = [_where_seen(tally, len(looked_at)) for tally in warnings.values()]
     lines += [f"{name}: its `when` never holds, so it is never varied" for name in never]
     return SpaceReport(tuple(combinations), tuple(lines))
 
@@ -108,15 +107,12 @@ def _explain_errors(errors: Iterable[_Tally], total: int, good: int, where: str)
         if good
         else f"{where}: no combination of this space can start, every trial would fail"
     )
-    lines = [
-        f"{where}: {_share(tally.count, total)}, for example {spelled(tally.example)}: {tally.message}"
-        for tally in errors
-    ]
-    return "\n".join([head, *lines])
+    return "\n".join([head, *(f"{where}: {_where_seen(tally, total)}" for tally in errors)])
 
 
-def _share(count: int, total: int) -> str:
-    return f"all {total} combinations" if count == total else f"{count} of {total} combinations"
+def _where_seen(tally: _Tally, total: int) -> str:
+    how_many = f"all {total}" if tally.count == total else f"{tally.count} of {total}"
+    return f"{how_many} combinations, for example {spelled(tally.example)}: {tally.message}"
 
 
 def spelled(values: dict[str, Any]) -> str:

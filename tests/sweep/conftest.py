@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 from small_studies import STORAGE, MakeStudy, small_space
 
+from hrm_sweep.sweep.storage import quiet_optuna
 from hrm_sweep.sweep.study import Study, create_or_continue
+
+quiet_optuna()  # as the command line does
 
 
 @pytest.fixture
