@@ -1,0 +1,30 @@
+"""Every engine, held to what all engines promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from engine_conformance import EngineConformance, MakeEngine
+
+from hrm_sweep.errors import UsageError
+from hrm_sweep.sweep.engines import ENGINES, make_engine
+from hrm_sweep.sweep.engines.base import WorkerPlan
+from hrm_sweep.sweep.storage import quiet_optuna
+
+quiet_optuna()
+STAND_IN_FOLDER = Path(__file__).resolve().parents[1] / "sweep"
+
+
+@pytest.mark.parametrize("name", sorted(ENGINES))
+class TestEveryEngine(EngineConformance):
+    @pytest.fixture
+    def make_engine(self, name: str, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
+        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))  # for workers
+        monkeypatch.syspath_prepend(str(STAND_IN_FOLDER))  # for training in this process
+        return lambda study: make_engine(name, WorkerPlan(study, 1, training="stand_in_training:run_training"))
+
+
+def test_an_engine_that_there_is_not_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(UsageError, match="--engine: expected local or debug, found 'ray'"):
+        make_engine("ray", None)  # type: ignore[arg-type]
