@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from hrm_sweep.config import RunConfig
-from hrm_sweep.config.schedule import RunLength, learning_rate
+from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.diagnosis.checkpoints import CheckpointFacts
 from hrm_sweep.diagnosis.data_facts import DataFacts
 from hrm_sweep.runs import State, Status
@@ -150,17 +150,6 @@ class Evidence:
         if len(self.checkpoints) < least:
             raise MissingEvidence(f"{least} readable checkpoint(s); found {len(self.checkpoints)}")
         return self.checkpoints
-
-    def lr_at(self, step: int) -> float:
-        """The scheduled learning rate of the model's weights at an optimizer step."""
-        config = self.config
-        return learning_rate(
-            config.lr,
-            step,
-            total_steps=self.plan.scheduled_steps,
-            warmup_steps=config.lr_warmup_steps,
-            min_ratio=config.lr_min_ratio,
-        )
 
     def _series(self, curves: Curves, name: str, where: str) -> Series:
         series = curves.get(name)

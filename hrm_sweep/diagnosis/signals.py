@@ -78,3 +78,19 @@ def first_halts(run: Evidence, rows: int) -> npt.NDArray[np.int64]:
 def halting_exact(run: Evidence) -> float:
     """Exact accuracy that belongs to `recent_halts`: of the train rows, or of the last checkpoint when it may halt."""
     return run.evaluated("halting.exact_accuracy").last if run.is_reference else recent_mean(run, "exact_accuracy")
+
+
+def halting_exact_rise(run: Evidence) -> float:
+    """By how much the last fifth of the run solves more than its middle fifth, at halting, as a share of the puzzles.
+
+    For a run of the reference, its last evaluated checkpoint against the first. 0 where there is nothing to compare.
+    """
+    if run.is_reference:
+        series = run.evaluated("halting.exact_accuracy").finite()
+        return series.last - float(series.value[0]) if len(series) else 0.0
+    series = finite_train(run, "exact_accuracy")
+    middle = series.after(int(series.last_step * (1 - JUDGED_SHARE) / 2)).until(
+        int(series.last_step * (1 + JUDGED_SHARE) / 2)
+    )
+    before = weighted_mean(middle, run.rows.get("count"))
+    return halting_exact(run) - before if len(middle) else 0.0

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from hrm_sweep.diagnosis.evidence import Evidence
 from hrm_sweep.diagnosis.finding import Finding, Verdict
+from hrm_sweep.runs import State
 
 
 def verdict_sentence(evidence: Evidence, findings: Sequence[Finding]) -> str:
-    """`findings` are ranked. Begins with Sick, Healthy, Healthy so far or Cannot tell."""
+    """`findings` are ranked. Begins with Sick, Healthy, Healthy so far, No fault found or Cannot tell."""
     sick = [finding for finding in findings if finding.is_sick]
     if sick:
         others = f", and {len(sick) - 1} more finding(s)" if len(sick) > 1 else ""
@@ -17,6 +18,8 @@ def verdict_sentence(evidence: Evidence, findings: Sequence[Finding]) -> str:
     if _nothing_measured(evidence):
         unknown = sum(finding.verdict is Verdict.UNKNOWN for finding in findings)
         return f"Cannot tell: nothing was measured yet, so {unknown} of {len(findings)} rules have no data."
+    if evidence.status is not None and evidence.status.state is State.PRUNED:
+        return f"No fault found: the pruner, not a fault, ended the run early, {_where(evidence)}{_cells(evidence)}."
     so_far = "Healthy" if evidence.is_ended else "Healthy so far"
     if any(finding.rule == "zero_exact_learning" and finding.verdict is Verdict.FIRED for finding in findings):
         return f"{so_far}: no puzzle is solved yet, but the cells say that the model learns {_where(evidence)}."
@@ -36,6 +39,12 @@ def _where(evidence: Evidence) -> str:
     )
     exact = evidence.evaluations.get("exact_accuracy")
     return steps + (f", exact accuracy {exact.last:.3f}" if exact is not None and len(exact) else "")
+
+
+def _cells(evidence: Evidence) -> str:
+    """The share of right cells, while it says more than the share of solved puzzles."""
+    exact, cells = evidence.evaluations.get("exact_accuracy"), evidence.evaluations.get("accuracy")
+    return "" if cells is None or not len(cells) or (exact is not None and exact.last) else f", cells {cells.last:.3f}"
 
 
 def _lower_first(text: str) -> str:

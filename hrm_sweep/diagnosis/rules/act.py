@@ -9,14 +9,25 @@ from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import exploration
-from hrm_sweep.diagnosis.signals import best_exact, first_halts, halting_exact, is_mature, progress_row, recent_halts
+from hrm_sweep.diagnosis.signals import (
+    best_exact,
+    first_halts,
+    halting_exact,
+    halting_exact_rise,
+    is_mature,
+    progress_row,
+    recent_halts,
+)
 
 CONSTANT_SHARE = 0.995  # docs/thresholds.md, act_constant
 SOLVED_BEFORE_JUDGED = 0.5
 CONSTANT_Q_STD = 0.02
 MIN_HALTED = 200
+FEWEST_STEPS_TO_VARY = 3  # halt_max_steps; docs/thresholds.md, act_constant
 AT_ONCE_STEPS = 1.2  # always halting at once gives 1.11 under the published exploration
 SOLVED_AT_ONCE = 0.5
+SOLVED_TO_MIND = 0.2  # docs/thresholds.md, act_collapsed
+STILL_RISING = 0.03
 FIRST_ROWS = 3
 EXPLORATION_NEEDED_AT = 0.05
 
@@ -42,11 +53,12 @@ def act_constant(run: Evidence) -> Outcome:
     Nothing halts before halt_max_steps at the start, by design: the Q head begins with q_halt = q_continue = -5. The
     published run stayed near the maximum for about ten thousand steps while it learned. So the rule waits until
     puzzles are solved. Evaluation rows are never judged, they always run halt_max_steps. With halt_max_steps 1 there
-    is nothing to adapt.
+    is nothing to adapt. With halt_max_steps 2 there is next to nothing, and healthy runs often take both steps
+    throughout while they solve 50 to 85 % of their puzzles: then it is advice.
 
     ## What to do
     Set arch.halt_exploration_prob to 0.1 when it is 0. Otherwise look at the Q head: `frozen_q_head` and
-    `q_continue_unsettled` say whether it learns.
+    `q_continue_unsettled` say whether it learns. With halt_max_steps 2, allow 4 or 8 if halting is to be adaptive.
 
     ## Reference
     sapientinc/HRM#12 (curve of a run that reached 57 %) and hrm_act_v1.py (start of the Q head); "Verify ACT is using
@@ -74,6 +86,15 @@ def act_constant(run: Evidence) -> Outcome:
         rows.append(EvidenceRow.below("q_halt_std", spread.last, CONSTANT_Q_STD, spread.last_step))
         if spread.last > CONSTANT_Q_STD:
             return clear("The last checkpoint rarely halts early, but its q_halt varies from puzzle to puzzle.", *rows)
+    if not _can_vary(run):
+        return fired(
+            f"{share:.1%} of the slots take both ACT steps while {solved:.0%} of the puzzles are solved. With two "
+            "steps there is next to nothing to adapt, and runs that work well do this.",
+            *rows,
+            remedy=exploration(run),
+            severity=Severity.ADVICE,
+            title="Both of the two ACT steps are always taken",
+        )
     return fired(
         f"{share:.1%} of the slots halt after {commonest} of {limit} steps while {solved:.0%} of the puzzles are "
         "solved: the Q head does not tell solved puzzles from unsolved ones.",
@@ -98,7 +119,8 @@ def act_collapsed(run: Evidence) -> Outcome:
     A Q head that always halts gives 1.11 steps on average under the published exploration, because exploration is drawn
     anew at every step. It fires when the last fifth has at most 1.2 steps and the very first rows had too, which a
     Q head that starts at -5 / -5 cannot do; or, past the first third of a run, when the last fifth has and fewer than
-    half of the halted puzzles are solved.
+    half of the halted puzzles are solved. The latter is a warning when 20 to 50 % are solved and that share is not 3
+    points above what it was in the middle of the run; otherwise it is information: slow, healthy runs pass through it.
 
     ## When it stays quiet
     In the first third, unless the first rows halted at once: the published run was low for some thousand steps. When
@@ -131,8 +153,20 @@ def act_collapsed(run: Evidence) -> Outcome:
         return clear("Puzzles halt at once, but the run is in its first third, in which that happens.", *rows)
     if not from_the_start and solved >= SOLVED_AT_ONCE:
         return clear(f"Puzzles halt at once, and {solved:.0%} of them are solved by then.", *rows)
-    how = "from its very first rows on" if from_the_start else "although most of them are not solved by then"
-    return fired(f"The model halts after {mean:.2f} ACT steps on average, {how}.", *rows, remedy=exploration(run))
+    found = f"The model halts after {mean:.2f} ACT steps on average"
+    if from_the_start:
+        return fired(f"{found}, from its very first rows on.", *rows, remedy=exploration(run))
+    rise = halting_exact_rise(run)
+    rows.append(EvidenceRow.below("exact_accuracy at halting, above the middle of the run", rise, STILL_RISING, step))
+    if solved < SOLVED_TO_MIND or rise > STILL_RISING:
+        why = "few puzzles are solved yet" if solved < SOLVED_TO_MIND else "more puzzles are solved than before"
+        return fired(
+            f"{found}, and {why}: slow, healthy runs pass through this.",
+            *rows,
+            severity=Severity.INFO,
+            title="Puzzles halt at once, at a stage at which that is no fault",
+        )
+    return fired(f"{found}, although most puzzles are not solved by then.", *rows, remedy=exploration(run))
 
 
 @rule(severity=Severity.ADVICE)
@@ -186,7 +220,7 @@ def act_exploration_off(run: Evidence) -> Outcome:
     ## How it is decided
     With exploration 0 and more than one step allowed it fires: as advice while the number of steps varies, as a warning
     when it has not varied over the last fifth of the run (99.5 % of at least 200 halted slots took the same number),
-    past the first third, with at least 5 % of the puzzles solved.
+    past the first third, with at least 5 % of the puzzles solved and halt_max_steps above 2.
 
     ## When it stays quiet
     With any exploration above 0. With one ACT step there is nothing to explore.
@@ -205,11 +239,11 @@ def act_exploration_off(run: Evidence) -> Outcome:
     if recent_halts(run).sum() >= MIN_HALTED and not run.is_reference and is_mature(run):
         commonest, share, step = _commonest_halt(run)
         stuck = EvidenceRow.above(f"share of slots that halt after {commonest} ACT steps", share, CONSTANT_SHARE, step)
-        if share >= CONSTANT_SHARE and (best_exact(run) or 0.0) >= EXPLORATION_NEEDED_AT:
+        varies = share < CONSTANT_SHARE
+        if not varies and (best_exact(run) or 0.0) >= EXPLORATION_NEEDED_AT and _can_vary(run):
             return fired(
                 f"Exploration is off and {share:.1%} of the slots take {commonest} ACT steps: the Q head is never "
-                "shown "
-                "anything else.",
+                "shown anything else.",
                 row,
                 stuck,
                 progress_row(run),
@@ -217,7 +251,8 @@ def act_exploration_off(run: Evidence) -> Outcome:
                 severity=Severity.WARNING,
                 title="Exploration of ACT steps is switched off and the number of steps is stuck",
             )
-        return fired("Exploration is off. The number of ACT steps varies all the same.", row, stuck, remedy=remedy)
+        how = "The number of ACT steps varies all the same" if varies else f"So far {share:.1%} take {commonest} steps"
+        return fired(f"Exploration is off. {how}.", row, stuck, remedy=remedy)
     return fired("Exploration is off. It is too early to say whether that hurts.", row, remedy=remedy)
 
 
@@ -231,6 +266,10 @@ def _commonest_halt(run: Evidence) -> tuple[int, float, int]:
     commonest = int(np.argmax(halts)) + 1
     curves = run.evaluations if run.is_reference else run.rows
     return commonest, float(halts[commonest - 1] / halts.sum()), int(curves.histogram_step[-1])
+
+
+def _can_vary(run: Evidence) -> bool:
+    return run.config.arch.halt_max_steps >= FEWEST_STEPS_TO_VARY
 
 
 def _mean_steps(halts: np.ndarray) -> float:

@@ -6,7 +6,7 @@ from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import smaller_batch, usual_lr
-from hrm_sweep.diagnosis.signals import best_exact
+from hrm_sweep.diagnosis.signals import FIRST_THIRD, best_exact
 from hrm_sweep.runs import State
 
 STEPS_TAKEN_SHARE = 0.1
@@ -257,6 +257,7 @@ def lr_out_of_range(run: Evidence) -> Outcome:
         f"lr {config.lr:g} is too {'high' if too_high else 'low'} for hidden_size {config.arch.hidden_size}. {what}",
         *rows,
         remedy={"lr": usual},
+        severity=Severity.WARNING if run.known_plan and run.progress <= FIRST_THIRD else Severity.ERROR,
         title=f"The learning rate is far too {'high' if too_high else 'low'}",
     )
 

@@ -11,13 +11,14 @@ from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.movement import frozen_modules
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import longer
-from hrm_sweep.diagnosis.signals import is_mature, last_fifth, progress_row, recent_mean, recent_row_mean
+from hrm_sweep.diagnosis.signals import finite_train, is_mature, last_fifth, progress_row, recent_mean, recent_row_mean
 from hrm_sweep.diagnosis.statistics import rolling_median
 
 WORSE_THAN_CONSTANT = 1.2  # docs/thresholds.md, q_uninformative
 WORSE_THAN_A_COIN = 0.75
 MIN_BASE_RATE = 0.05
 MIN_SCORED = 500
+FURTHEST_NEEDED = 10.0  # twice the way of q_halt from where it starts, -5, to a coin
 LARGEST_Q = 30.0
 STILL_AT_ITS_MAXIMUM = 0.95
 SOLVED_BY_THEN = 0.5
@@ -77,10 +78,12 @@ def q_uninformative(run: Evidence) -> Outcome:
     ## How it is decided
     With p the share of halted puzzles that are solved, a constant has the loss H(p) = -p ln p - (1-p) ln(1-p). It fires
     past the first third, when 0.05 < p < 0.95 on at least 500 scored puzzles and q_halt_loss is above 1.2 H(p) and
-    above 0.75, which is worse than a coin. Healthy runs lie at 0.8 to 0.91 of H(p).
+    above 0.75, which is worse than a coin. Healthy runs lie at 0.76 to 1.09 of H(p) until 80 % are solved.
 
     ## When it stays quiet
-    While almost nothing or almost everything is solved. Rising Q losses are the sign of the first solved puzzles.
+    While almost nothing or almost everything is solved. Rising Q losses are the sign of the first solved puzzles. While
+    the head cannot have got there yet: q_halt starts at -5 and moves by at most about lr x hidden_size a step, so the
+    sum of that over the steps so far has to be 10. A slow run with a low learning rate lags behind, and is not sick.
 
     ## What to do
     Lower lr; a large batch stands in for the replay buffer and the target network that this Q-learning does without.
@@ -103,11 +106,16 @@ def q_uninformative(run: Evidence) -> Outcome:
     row = EvidenceRow.above("q_halt_loss, last fifth", loss, line, run.measured_step)
     if loss <= line or not is_mature(run):
         return clear(f"q_halt_loss is {loss:.2f}; a constant would have {entropy:.2f}.", row, base)
+    reach = float(finite_train(run, "lr").value.mean()) * run.measured_step * run.config.arch.hidden_size
+    way = EvidenceRow.above("sum of lr x hidden_size", reach, FURTHEST_NEEDED, run.measured_step)
+    if reach <= FURTHEST_NEEDED:
+        return clear("q_halt lags behind: it starts at -5, and the learning rate is low for its way.", row, base, way)
     return fired(
         f"q_halt_loss is {loss:.2f}, while a constant that knows the share of solved puzzles ({solved:.0%}) has "
         f"{entropy:.2f}.",
         row,
         base,
+        way,
         progress_row(run),
     )
 
