@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
 def main() -> None:
     """Entry point of `hrm-sweep`. Exit codes: 2 for usage and bad input, otherwise what the verb says."""
+    # Threads of torch wait for each other by spinning. Where another program wants the same core, GNU OpenMP's default
+    # makes a small model's step twenty times slower; this makes it twice as slow, and costs nothing on a quiet machine
+    # (docs/performance.md). It has to stand before torch is loaded; child processes inherit it.
+    os.environ.setdefault("GOMP_SPINCOUNT", "3000")
     from hrm_sweep.cli.app import app
     from hrm_sweep.errors import HrmSweepError
 
