@@ -1,0 +1,144 @@
+"""A study in the terminal: the table, the lines and the summary."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from hrm_sweep.report.terminal import (
+    StudyView,
+    Summary,
+    TrialLine,
+    live_table,
+    plain_line,
+    spelled,
+    summary_lines,
+    wilson_interval,
+)
+
+VALUES = {"lr": 0.00123456, "arch.H_cycles": 2}
+
+
+def line(number: int, state: str, **changes: Any) -> TrialLine:
+    return TrialLine(number, state, VALUES, **changes)
+
+
+def view(*trials: TrialLine, **changes: Any) -> StudyView:
+    given_values: dict[str, Any] = {"metric": "exact_accuracy", "maximize": True, "ended": 2, "budget": 8}
+    return StudyView(name="mine", running_s=75, trials=trials, **{**given_values, **changes})
+
+
+def drawn(study: StudyView, rows: int = 20, width: int = 160) -> list[str]:
+    console = Console(file=io.StringIO(), width=width)
+    console.print(live_table(study, rows))
+    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+
+
+def test_values_are_spelled_as_one_would_type_them() -> None:
+    assert spelled(VALUES) == "lr=0.00123 arch.H_cycles=2"
+    assert spelled(VALUES, short=True) == "lr=0.00123 H_cycles=2"
+
+
+def test_the_table_shows_what_runs_what_ended_and_who_leads() -> None:
+    head, _, *rows = drawn(
+        view(
+            line(0, "complete", epoch=60, epochs=60, latest=0.5, best=0.6),
+            line(1, "running", epoch=20, epochs=60, latest=0.1, best=0.2),
+            line(2, "pruned", epoch=20, epochs=60, latest=0.0, best=0.0, said="zero_accuracy at epoch 20"),
+        )
+    )
+    assert head == "mine  2 of 8 trials, 75 s, best exact_accuracy 0.600 (trial 0)"
+    assert rows[0].split()[:5] == ["0", "complete", "60/60", "0.500", "0.600"]
+    assert "lr=0.00123 H_cycles=2" in rows[1]
+    assert rows[2].split()[1] == "pruned"
+    assert "zero_accuracy at epoch 20" in rows[2]
+
+
+def test_a_long_study_shows_the_running_the_last_and_the_best() -> None:
+    ended = [line(n, "complete", best=1.0 if n == 3 else 0.1) for n in range(50)]
+    rows = drawn(view(*ended, line(50, "running"), line(51, "running")), rows=6)[2:]
+    assert [int(row.split()[0]) for row in rows] == [3, 46, 47, 48, 49, 50, 51]
+
+
+@pytest.mark.parametrize(("maximize", "best"), [(True, 1), (False, 0)])
+def test_the_best_is_the_best_for_the_goal(maximize: bool, best: int) -> None:
+    leader = view(line(0, "complete", best=0.1), line(1, "complete", best=0.9), maximize=maximize).best
+    assert leader is not None
+    assert leader.number == best
+
+
+@pytest.mark.parametrize(
+    ("trial", "said"),
+    [
+        (line(3, "running"), "trial 3: running, lr=0.00123 arch.H_cycles=2"),
+        (line(3, "complete", best=0.25), "trial 3: complete, exact_accuracy 0.250"),
+        (line(3, "failed", said="nan: non-finite at step 3"), "trial 3: failed, nan: non-finite at step 3"),
+    ],
+)
+def test_without_a_terminal_each_change_is_a_line(trial: TrialLine, said: str) -> None:
+    assert plain_line(trial, "exact_accuracy") == said
+
+
+def test_the_summary_says_what_is_best_what_it_is_worth_and_what_to_type_next() -> None:
+    said = list(
+        summary_lines(
+            Summary(
+                view=view(
+                    line(0, "complete", best=0.6),
+                    line(1, "pruned", said="zero_accuracy at epoch 20: no puzzle solved"),
+                    line(2, "retried"),
+                    line(3, "failed", said="oom: out of [memory]"),
+                ),
+                best_config="trials/mine/0000/config.yaml",
+                unseen=(0.5, 100),
+                unseen_problem=None,
+                importances={"arch.H_cycles": 0.25, "lr": 0.75},
+                importances_of=5,
+                next_commands=[("hrm-sweep dashboard", "all trials in the browser")],
+            )
+        )
+    )
+    assert said == [
+        "",
+        "[bold]mine[/bold]: 1 complete, 1 pruned, 1 failed, 1 retried in 75 s",
+        "best: trial 0, exact_accuracy 0.600 on the puzzles it was selected by",
+        "  lr=0.00123 arch.H_cycles=2",
+        "  trials/mine/0000/config.yaml",
+        "on puzzles that selection never saw: 50.0% solved (50 of 100; 95 % interval 40.4% to 59.6%)",
+        "pruned:",
+        "  trial 1  lr=0.00123 H_cycles=2  zero_accuracy at epoch 20: no puzzle solved",
+        "failed:",
+        "  trial 3  lr=0.00123 H_cycles=2  oom: out of \\[memory]",
+        "importance of the parameters (n = 5 completed trials): lr 75%, arch.H_cycles 25%",
+        "  too few for more than a hint; 20 completed trials give a stable order",
+        "next:",
+        "  hrm-sweep dashboard  [dim]# all trials in the browser[/dim]",
+    ]
+
+
+def test_a_study_without_a_completed_trial_has_no_best() -> None:
+    said = list(summary_lines(Summary(view(line(0, "pruned")), None, None, None)))
+    assert "no trial completed, so there is no best configuration" in said
+
+
+# Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29; 95 % intervals by Wilson's score method.
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_wilson_interval_agrees_with_published_values(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson_interval(successes / n, n) == pytest.approx((low, high), abs=1e-4)
+
+
+@given(n=st.integers(1, 10_000), share=st.floats(0, 1))
+def test_the_wilson_interval_holds_the_share_and_stays_between_0_and_1(n: int, share: float) -> None:
+    low, high = wilson_interval(share, n)
+    assert 0 <= low <= share + 1e-9
+    assert share - 1e-9 <= high <= 1
+    assert wilson_interval(share, 4 * n)[1] - wilson_interval(share, 4 * n)[0] < high - low or share in (0, 1)
+    assert wilson_interval(share, 0) == (0, 1)
