@@ -116,12 +116,13 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, engine_name
     from hrm_sweep.cli.run_display import shown_study
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
-    from hrm_sweep.sweep.engines import make_engine
+    from hrm_sweep.sweep.engines import make_engine, require_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
     from hrm_sweep.sweep.resources import share_out
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.study import create_or_continue, require_storage
 
+    require_engine(engine_name)
     require_storage(url)
     report = lint_space(space, where)
     study = create_or_continue(url, space.name, space, seed=seed)

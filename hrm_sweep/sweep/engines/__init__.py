@@ -10,8 +10,13 @@ from hrm_sweep.sweep.engines.local import LocalEngine
 ENGINES: dict[str, type[LocalEngine] | type[DebugEngine]] = {"local": LocalEngine, "debug": DebugEngine}
 
 
-def make_engine(name: str, plan: WorkerPlan) -> Engine:
-    """The engine of this name for one call. Raises UsageError."""
+def require_engine(name: str) -> None:
+    """Raises UsageError when there is no engine of this name."""
     if name not in ENGINES:
         raise UsageError(f"--engine: expected {' or '.join(ENGINES)}, found {name!r}")
+
+
+def make_engine(name: str, plan: WorkerPlan) -> Engine:
+    """The engine of this name for one call. Raises UsageError."""
+    require_engine(name)
     return ENGINES[name](plan)
