@@ -146,7 +146,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     """The summary as lines with rich markup, so that a terminal and a file show the same words."""
     view, best = summary.view, summary.view.best
     yield ""
-    yield f"[bold]{escape(view.name)}[/bold]: {_counts(view)} in {duration(view.running_s)}"
+    took = f" in {duration(view.running_s)}" if view.running_s >= 1 else ""  # a study that was done before took none
+    yield f"[bold]{escape(view.name)}[/bold]: {_counts(view)}{took}"
     if best is None:
         yield "no trial completed, so there is no best configuration"
     else:
