@@ -30,7 +30,7 @@ def train(change: Callable[[Row], None]) -> Change:
     return lambda case: case.rows(apply)
 
 
-def group(name: str, **values: float) -> Change:
+def group(name: str, **values: float | str) -> Change:
     """Set values of a group in every train row that has it."""
     return train(lambda row: row[name].update(values) if name in row else None)
 
