@@ -122,6 +122,7 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, engine_name
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.study import create_or_continue, require_storage
 
+    signal.signal(signal.SIGINT, _leave)
     require_engine(engine_name)
     require_storage(url)
     report = lint_space(space, where)
@@ -239,6 +240,11 @@ def _storage_option(study: Study) -> list[str]:
 
     url = study.storage_url
     return [] if url == DEFAULT_STORAGE or has_password(url) else ["--storage", url]
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """Ctrl-C before the first trial or after the last: there is nothing to wait for."""
+    sys.exit(130)
 
 
 class _Interrupts:

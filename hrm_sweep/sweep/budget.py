@@ -31,6 +31,10 @@ from hrm_sweep.sweep.storage import study_lock
 from hrm_sweep.sweep.study import Chain, Study
 
 _FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
+ALIVE_EVERY_S = 60.0
+"""How often a worker says that it lives, which is all that other hosts can know of it."""
+
+_SILENCE_S = 5 * ALIVE_EVERY_S  # after which a worker of another host is taken for dead
 _ORPHAN_GRACE_S = 3.0  # a child ends within 2 s of its worker's death
 
 
@@ -117,10 +121,12 @@ def claim(study: Study, owner: Owner) -> Claim | Nothing:
 
 
 def recover(study: Study) -> list[int]:
-    """Fail, as killed, every trial whose worker on this host is gone; returns their numbers.
+    """Fail, as killed, every trial whose worker is gone; returns their numbers.
 
-    A child of such a worker ends by itself; one that does not is killed here, so that a retry finds its run directory
-    free. Trials of other hosts, and of other programs (no owner), are left alone.
+    On this host that is seen at once; a worker of another host is taken for dead after five minutes of silence. (A
+    container that was started again has another host name, too.) A child of a dead worker ends by itself; one that does
+    not is killed here, so that a retry finds its run directory free. Trials of other programs, which have no owner,
+    are left alone.
     """
     recovered = []
     for chain in study.chains():
@@ -144,9 +150,13 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 
 def _owner_may_live(trial: FrozenTrial) -> bool:
-    """Whether a trial is running and may still be told by its worker. Of other hosts we cannot know."""
+    """Whether a trial is running and may still be told by its worker."""
     owner = owner_of(trial)
-    return trial.state is TrialState.RUNNING and owner is not None and (not owner.on_this_host() or owner.is_alive())
+    if trial.state is not TrialState.RUNNING or owner is None:
+        return False
+    if owner.on_this_host():
+        return owner.is_alive()
+    return time.time() - float(trial.user_attrs.get(attributes.ALIVE_AT, 0)) < _SILENCE_S
 
 
 def _end_orphan(directory: RunDirectory) -> None:
@@ -188,7 +198,7 @@ def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:
 
 def _adopt(study: Study, owner: Owner, queued: FrozenTrial, all_chains: list[Chain]) -> Claim:
     """Run a trial that was put in the queue with Optuna's own tools. Until it is RUNNING anyone may adopt it."""
-    attrs = {attributes.OWNER: dataclasses.asdict(owner), **_attributes_of_new(study, queued.number)}
+    attrs = {**_signature(owner), **_attributes_of_new(study, queued.number)}
     for name, value in attrs.items():
         study.storage.set_trial_user_attr(queued._trial_id, name, value)
     study.storage.set_trial_state_values(queued._trial_id, TrialState.RUNNING)
@@ -215,11 +225,15 @@ def _born(study: Study, owner: Owner, fixed: Mapping[str, Any], attrs: Mapping[s
     """
     template = optuna.trial.create_trial(
         state=TrialState.RUNNING,
-        user_attrs={attributes.OWNER: dataclasses.asdict(owner), **attrs},
+        user_attrs={**_signature(owner), **attrs},
         system_attrs={_FIXED: dict(fixed)} if fixed else {},
     )
     trial_id = study.storage.create_new_trial(study.id, template_trial=template)
     return _handle(study, trial_id, study.storage.get_trial_number_from_id(trial_id))
+
+
+def _signature(owner: Owner) -> dict[str, Any]:
+    return {attributes.OWNER: dataclasses.asdict(owner), attributes.ALIVE_AT: round(time.time())}
 
 
 def _handle(study: Study, trial_id: int, number: int) -> optuna.Trial:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable
@@ -94,6 +95,7 @@ def send_holdout(connection: Connection, config: RunConfig, checkpoint: Path) ->
 
     Sends (exact accuracy or None, number of puzzles), or a text that says what went wrong.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a Ctrl-C in the terminal is for the parent, which ends this process
     from hrm_sweep.errors import HrmSweepError
     from hrm_sweep.evaluation.accuracy import evaluate_checkpoint  # here, for it loads torch
 

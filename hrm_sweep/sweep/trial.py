@@ -6,13 +6,14 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
+from optuna_dashboard import save_note
 
 from hrm_sweep.config import RunConfig, write_config
 from hrm_sweep.data.resolve import with_data_path
@@ -29,7 +30,7 @@ from hrm_sweep.runs import (
     read_status,
 )
 from hrm_sweep.sweep import attributes
-from hrm_sweep.sweep.budget import Claim
+from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
 from hrm_sweep.sweep.launch import Child, Launcher
@@ -140,8 +141,12 @@ class _Attempt:
 
     def _follow(self, child: Child) -> None:
         """Until the child has ended: report, ask the pruners, pass on what the worker is asked."""
+        said_alive_at = time.monotonic()
         while child.exit_code is None:
             child.wait(_POLL_S)
+            if time.monotonic() - said_alive_at >= ALIVE_EVERY_S:
+                said_alive_at = time.monotonic()
+                self._say_alive()
             if child.is_under_way:
                 self._read_rows()
             if self.stopping is None:
@@ -157,6 +162,10 @@ class _Attempt:
                     child.kill()
             elif time.monotonic() > self.stop_by:
                 child.kill()
+
+    def _say_alive(self) -> None:
+        with contextlib.suppress(UpdateFinishedTrialError):
+            patiently(lambda: self.claim.trial.set_user_attr(attributes.ALIVE_AT, round(time.time())))
 
     def _stop(self, child: Child, reason: StopReason) -> None:
         self.stopping, self.stop_by = reason, time.monotonic() + _GRACE_S[reason]
@@ -249,6 +258,8 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
         for name, value in attrs.items():
             patiently(lambda name=name, value=value: trial.set_user_attr(name, value))  # type: ignore[misc]
         _attach(claim, say)
+        if attrs:
+            patiently(lambda: save_note(trial, _note(attrs, claim.directory)))
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
@@ -292,6 +303,12 @@ def tidy(directory: RunDirectory, state: TrialState) -> None:
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # what cannot be removed now stays for `hrm-sweep clean`
         path.unlink(missing_ok=True)
+
+
+def _note(attrs: Mapping[str, str], directory: RunDirectory) -> str:
+    """What the dashboard shows on the trial's page, in Markdown."""
+    reasons = [f"**{name.replace('_', ' ')}**: {text}" for name, text in attrs.items()]
+    return "\n\n".join([*reasons, f"`hrm-sweep diagnose {directory.path.as_posix()}`"])
 
 
 def _attach(claim: Claim, say: Callable[[str], None]) -> None:

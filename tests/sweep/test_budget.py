@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+import time
 from collections import Counter
 from typing import Any
 
@@ -99,6 +100,16 @@ def test_trials_of_other_hosts_and_of_other_programs_are_left_alone(make_study: 
     assert recover(study) == []
     assert [trial.state for trial in study.trials()] == [TrialState.RUNNING] * 2
     assert account(study).running == 1
+
+
+def test_a_worker_of_another_host_is_taken_for_dead_after_five_minutes_of_silence(make_study: MakeStudy) -> None:
+    study = make_study(budget={"trials": 1})
+    one = taken(study, Owner("another-host", 1, "1"))
+    one.trial.set_user_attr("alive_at", time.time() - 250)
+    assert recover(study) == []
+    one.trial.set_user_attr("alive_at", time.time() - 350)
+    assert account(study).running == 0
+    assert taken(study).retry_of == 0
 
 
 def test_a_trial_killed_before_it_drew_its_values_is_tried_again_with_those_it_was_born_with(

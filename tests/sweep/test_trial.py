@@ -10,6 +10,7 @@ import optuna
 import pytest
 import stand_in_training
 from optuna.trial import FrozenTrial, TrialState
+from optuna_dashboard._note import get_note
 from small_studies import MakeStudy
 
 from hrm_sweep.config import load_config
@@ -98,6 +99,9 @@ def test_a_dead_run_is_pruned_with_its_reason_and_keeps_nothing_but_metrics(make
     assert not directory.checkpoints.exists()
     assert len(read_metrics(directory.metrics)) == 4  # it waited at the fifth evaluation for the stop to arrive
     assert "cause" not in trial.user_attrs
+    note = get_note(optuna.Trial(study.optuna, trial._trial_id))
+    assert f"**pruned by**: {trial.user_attrs['pruned_by']}" in note
+    assert "`hrm-sweep diagnose trials/small/0000`" in note
 
 
 def test_a_run_that_is_over_before_it_can_be_stopped_is_pruned_all_the_same(make_study: MakeStudy) -> None:
@@ -178,6 +182,14 @@ def test_values_that_make_no_config_fail_the_trial_as_config(make_study: MakeStu
     trial = run_next(study)
     assert (trial.state, trial.user_attrs["cause"]) == (TrialState.FAIL, "config")
     assert "hidden_size 512 is not divisible by num_heads 7" in trial.user_attrs["message"]
+
+
+def test_a_worker_says_that_it_lives_while_its_trial_runs(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trial_module, "ALIVE_EVERY_S", 0.0)
+    monkeypatch.setattr("time.time", lambda: 12345.0)
+    assert run_next(make_study()).user_attrs["alive_at"] == 12345
 
 
 def test_a_run_directory_that_cannot_be_made_fails_the_trial_as_storage(make_study: MakeStudy) -> None:
