@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, settings
 # Two test processes on two cores: one thread each, before torch is imported anywhere.
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(variable, "1")
+# Runs that tests start may take two threads all the same. By default these wait for each other by spinning, which makes
+# a step of a tiny model 40 times slower where something else wants the cores (measured with tests/benchmarks).
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 FIXTURES = Path(__file__).parent / "fixtures"
 

@@ -4,8 +4,9 @@
 
 For each size, steps of the product (Learner.backward and Learner.update) and of plain_hrm.py take turns in one process,
 so that whatever else the machine does falls on both; times are medians. The share is the multiplications that the
-architecture asks for (hrm_sweep's own copy of the formulas stands in `step_flops`) over the time, as a fraction of the
-rate at which this machine multiplies float32 matrices of 2048 x 2048, measured in the same run. CPU, float32.
+architecture asks for (`step_flops`) over the time, as a fraction of the
+rate at which this machine multiplies float32 matrices of 2048 x 2048, measured in the same run. CPU, float32. Several
+threads on a machine that does something else mean little without OMP_WAIT_POLICY=passive: they spin.
 """
 
 from __future__ import annotations
