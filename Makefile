@@ -27,7 +27,7 @@ sweep: $(READY)
 	$(BIN)/hrm-sweep run $(ARGS)
 
 test: check
-	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist worksteal $(ARGS)
+	$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile $(ARGS)
 
 check: $(READY)
 	$(BIN)/python -m ruff format --check
