@@ -74,6 +74,7 @@ class Account:
     ended       chains that will not be tried again.
     due         chains whose last attempt failed and will be repeated.
     running     chains with an owner that is alive, as far as can be known.
+    lost        chains whose owner is gone, for `recover` to fail.
     left        chains that may still be started.
     """
 
@@ -81,11 +82,12 @@ class Account:
     ended: int
     due: int
     running: int
+    lost: int
     left: int
 
     @property
     def is_reached(self) -> bool:
-        return self.left == 0 and self.due == 0 and self.running == 0
+        return self.left == self.due == self.running == self.lost == 0
 
 
 def account(study: Study) -> Account:
@@ -94,11 +96,12 @@ def account(study: Study) -> Account:
     given_out = [chain for chain in all_chains if chain.last.state is not TrialState.WAITING]
     due = sum(study.is_due(chain) for chain in all_chains)
     running = sum(_owner_may_live(chain.last) for chain in given_out)
+    lost = sum(_is_lost(chain.last) for chain in given_out)
     left = max(0, study.space.budget.trials - len(given_out))
     if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
         left = 0
     ended = sum(chain.last.state.is_finished() for chain in given_out) - due
-    return Account(len(given_out), ended, due, running, left)
+    return Account(len(given_out), ended, due, running, lost, left)
 
 
 def claim(study: Study, owner: Owner) -> Claim | Nothing:
@@ -131,7 +134,7 @@ def recover(study: Study) -> list[int]:
     recovered = []
     for chain in study.chains():
         trial, owner = chain.last, owner_of(chain.last)
-        if trial.state is not TrialState.RUNNING or owner is None or _owner_may_live(trial):
+        if owner is None or not _is_lost(trial):
             continue
         _end_orphan(study.run_directory(chain.first.number))
         try:
@@ -157,6 +160,11 @@ def _owner_may_live(trial: FrozenTrial) -> bool:
     if owner.on_this_host():
         return owner.is_alive()
     return time.time() - float(trial.user_attrs.get(attributes.ALIVE_AT, 0)) < _SILENCE_S
+
+
+def _is_lost(trial: FrozenTrial) -> bool:
+    """Whether a trial is running for a worker that is gone."""
+    return trial.state is TrialState.RUNNING and owner_of(trial) is not None and not _owner_may_live(trial)
 
 
 def _end_orphan(directory: RunDirectory) -> None:

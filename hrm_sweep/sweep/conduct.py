@@ -78,6 +78,9 @@ def _keep_going(
     ended_at_last_death, deaths = -1, 0
     while True:
         now = patiently(lambda: account(study))
+        if now.lost:
+            _recover(study)
+            continue
         show(now)
         wanted = wish()
         if wanted.value > obeyed.value:
@@ -91,7 +94,10 @@ def _keep_going(
                 raise StorageError(f"{deaths} workers died without getting a trial done; the last: {complaint}")
         may_start = obeyed is Wish.GO_ON and (until is None or time.time() < until)
         if engine.alive() == 0 and (now.is_reached or not may_start):
-            break
+            # A worker that died since the account was made leaves a trial that is neither running nor due yet.
+            if not may_start or not _recover(study):
+                break
+            continue
         if may_start:
             wanted_workers = min(jobs, now.left + now.due + now.running)
             if engine.alive() == 0 and wanted_workers == 0:
@@ -101,6 +107,6 @@ def _keep_going(
     return obeyed is not Wish.GO_ON
 
 
-def _recover(study: Study) -> None:
+def _recover(study: Study) -> list[int]:
     with study_lock(study.storage_url, study.name):
-        patiently(lambda: recover(study))
+        return patiently(lambda: recover(study))

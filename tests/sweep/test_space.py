@@ -110,7 +110,7 @@ REFUSED = [
      "sampler.n_startup: unknown key; the nearest valid key is n_startup_trials"),
     ({"sampler": "tpe"}, "sampler: expected keys and values, found 'tpe'"),
     ({"sampler": {"name": "grid"}}, "parameters.lr: sampler grid tries every value, but a range of real numbers"),
-    ({"pruner": {"zero": {}}}, "pruner.zero: no such pruner; expected hyperband, median, patient, percentile"),
+    ({"pruner": {"zero": {}}}, "pruner.zero: no such pruner; expected diagnosis, hyperband, median, patient"),
     ({"pruner": {"zero_accuracy": {"epoc": 3}}},
      "pruner.zero_accuracy.epoc: unknown key; the nearest valid key is epoch"),
     ({"pruner": {"zero_accuracy": {"epoch": 0}}},

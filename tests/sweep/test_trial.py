@@ -10,7 +10,7 @@ import optuna
 import pytest
 import stand_in_training
 from optuna.trial import FrozenTrial, TrialState
-from optuna_dashboard._note import get_note
+from optuna_dashboard import get_note
 from small_studies import MakeStudy
 
 from hrm_sweep.config import load_config
