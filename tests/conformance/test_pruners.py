@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -23,7 +24,10 @@ SPECIFICATIONS: dict[str, dict[str, Any]] = {
     "percentile": {"percentile": 50},
     "threshold": {"lower": 0.05},
     "patient": {"patience": 2, "around": "median"},
+    "diagnosis": {"rules": ["lr_out_of_range"]},
 }
+
+DEAD_RUN = Path(__file__).parent.parent / "fixtures" / "runs" / "recorded" / "dead" / "lr_out_of_range-lr1e-6"
 
 
 def test_every_pruner_is_held_to_it() -> None:
@@ -37,14 +41,24 @@ class TestEveryPruner(PrunerConformance):
         return read_pruners({name: SPECIFICATIONS[name]})[name]
 
     # `patient` waits for a run that has stopped getting better; one that was at zero from the start never got worse.
+    # `diagnosis` judges a run directory, not the values.
     def test_a_run_that_stays_at_zero_is_pruned_with_a_reason_that_begins_with_the_pruners_name(
         self, pruner: Pruner
     ) -> None:
+        if pruner.name == "diagnosis":
+            assert (pruner.verdict(in_directory(DEAD_RUN)) or "").startswith("diagnosis at epoch 20: lr_out_of_range")
+            return
         if pruner.name != "patient":
             super().test_a_run_that_stays_at_zero_is_pruned_with_a_reason_that_begins_with_the_pruners_name(pruner)
             return
         falling = [0.3, 0.2, 0.1, 0.1, 0.1]
         assert (pruner.verdict(progress(study_with(8), falling)) or "").startswith("patient at epoch 25: ")
+
+
+def in_directory(run: Path) -> Progress:
+    trial = create_trial(state=TrialState.RUNNING, user_attrs={"run_dir": str(run)})
+    evaluation = MetricRow("eval", 625, 20, 1.0, {"exact_accuracy": 0.0})
+    return Progress(optuna.create_study(), trial, (evaluation,), "exact_accuracy", 60)
 
 
 def rows(*values: tuple[float, float], every: int = 10) -> Progress:
