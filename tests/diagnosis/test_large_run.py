@@ -12,8 +12,11 @@ import resource, sys
 from pathlib import Path
 from hrm_sweep.diagnosis import diagnose_run
 print(diagnose_run(Path(sys.argv[1]), write=False).verdict)
-unit = 2**20 if sys.platform == "darwin" else 2**10  # bytes on macOS, KiB elsewhere
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit)
+status = Path("/proc/self/status")
+if status.exists():  # Linux counts the memory of the process that started this one into ru_maxrss, but not into VmHWM
+    print(next(int(line.split()[1]) / 2**10 for line in status.open() if line.startswith("VmHWM")))
+else:  # bytes on macOS
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)
 """
 
 

@@ -97,16 +97,19 @@ def test_a_child_ends_within_two_seconds_of_its_workers_death_and_the_trial_goes
 
 def test_a_worker_that_is_killed_is_replaced_within_the_call(make_study: MakeStudy, make_engine: MakeEngine) -> None:
     study = make_study(**holding())
+    engine = make_engine(study)
     said: list[str] = []
 
     def kill_once() -> Wish:
+        """Kill it, and be back only when it is gone: what was counted before it died is then out of date."""
         if not said and held() and (worker := owner_of(study.trials()[-1])):
             Path("go").touch()
             os.kill(worker.pid, signal.SIGKILL)
+            until(lambda: engine.alive() == 0)
             said.append("killed")
         return Wish.GO_ON
 
-    ended = conduct(study, make_engine(study), 1, wish=kill_once, say=said.append)
+    ended = conduct(study, engine, 1, wish=kill_once, say=said.append)
     assert ended.account.is_reached
     assert said[0] == "killed"
     assert said[1].startswith("a worker ended by signal 9")
