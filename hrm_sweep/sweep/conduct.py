@@ -94,10 +94,7 @@ def _keep_going(
                 raise StorageError(f"{deaths} workers died without getting a trial done; the last: {complaint}")
         may_start = obeyed is Wish.GO_ON and (until is None or time.time() < until)
         if engine.alive() == 0 and (now.is_reached or not may_start):
-            # A worker that died since the account was made leaves a trial that is neither running nor due yet.
-            if not may_start or not _recover(study):
-                break
-            continue
+            break
         if may_start:
             wanted_workers = min(jobs, now.left + now.due + now.running)
             if engine.alive() == 0 and wanted_workers == 0:
@@ -107,6 +104,6 @@ def _keep_going(
     return obeyed is not Wish.GO_ON
 
 
-def _recover(study: Study) -> list[int]:
+def _recover(study: Study) -> None:
     with study_lock(study.storage_url, study.name):
-        return patiently(lambda: recover(study))
+        patiently(lambda: recover(study))
