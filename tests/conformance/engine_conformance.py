@@ -51,16 +51,10 @@ class EngineConformance:
 
     def test_the_budget_is_reached_exactly(self, folder: Path, make_engine: MakeEngine) -> None:
         study = make_study(3)
-        ended = conduct(study, make_engine(study), 2)
+        engine = make_engine(study)
+        ended = conduct(study, engine, 2)
         assert (ended.account.given_out, ended.account.is_reached, ended.interrupted) == (3, True, False)
         assert [trial.state for trial in study.trials()] == [TrialState.COMPLETE] * 3
-
-    def test_workers_have_nothing_to_complain_of_and_are_gone_afterwards(
-        self, folder: Path, make_engine: MakeEngine
-    ) -> None:
-        study = make_study(1)
-        engine = make_engine(study)
-        conduct(study, engine, 1)
         assert (engine.alive(), engine.complaints()) == (0, [])
 
     def test_a_drain_ends_workers_after_their_running_trial(self, folder: Path, make_engine: MakeEngine) -> None:

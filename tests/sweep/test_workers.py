@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -68,14 +67,6 @@ def holding(**changes: object) -> dict[str, object]:
     return {"base": base, "parameters": {"lr": {"values": [2e-3]}}, "budget": {"trials": 1}, **changes}
 
 
-def test_two_workers_share_a_budget_exactly(make_study: MakeStudy, make_engine: MakeEngine) -> None:
-    study = make_study(budget={"trials": 7})
-    ended = conduct(study, make_engine(study), 2)
-    assert (ended.account.given_out, ended.account.is_reached, ended.interrupted) == (7, True, False)
-    assert [trial.state for trial in study.trials()] == [TrialState.COMPLETE] * 7
-    assert len({owner.pid for trial in study.trials() if (owner := owner_of(trial))}) == 2
-
-
 def test_a_child_ends_within_two_seconds_of_its_workers_death_and_the_trial_goes_on(
     make_study: MakeStudy, make_engine: MakeEngine
 ) -> None:
@@ -132,32 +123,6 @@ def test_a_worker_that_is_asked_to_end_hands_its_trial_back_as_preempted(
     (trial,) = study.trials()
     assert (trial.state, trial.user_attrs["cause"]) == (TrialState.FAIL, "preempted")
     assert study.run_directory(0).last_checkpoint.is_file()
-
-
-def test_draining_lets_the_running_trial_end_and_starts_no_other(
-    make_study: MakeStudy, make_engine: MakeEngine
-) -> None:
-    study = make_study(**holding(budget={"trials": 5}))
-
-    def drain_when_held() -> Wish:
-        if held():
-            threading.Timer(0.3, Path("go").touch).start()  # after the workers have read their order
-            return Wish.DRAIN
-        return Wish.GO_ON
-
-    ended = conduct(study, make_engine(study), 1, wish=drain_when_held)
-    assert (ended.interrupted, ended.account.given_out, ended.account.left) == (True, 1, 4)
-    assert [trial.state for trial in study.trials()] == [TrialState.COMPLETE]
-
-
-def test_stopping_checkpoints_and_a_later_call_continues(make_study: MakeStudy, make_engine: MakeEngine) -> None:
-    study = make_study(**holding())
-    ended = conduct(study, make_engine(study), 1, wish=lambda: Wish.STOP if held() else Wish.GO_ON)
-    assert (ended.interrupted, ended.account.due, ended.account.is_reached) == (True, 1, False)
-    Path("go").touch()
-    again = conduct(study, make_engine(study), 1)
-    assert again.account.is_reached
-    assert [trial.user_attrs.get("cause") for trial in study.trials()] == ["preempted", None]
 
 
 def test_killing_leaves_trials_that_the_same_call_has_already_recovered(
