@@ -85,6 +85,7 @@ def tie_to_parent(orders: Orders, commands: TextIO = sys.stdin) -> None:
         for line in commands:
             if line.strip() == DRAIN:
                 orders.drain.set()
+                _say("taking no further trial")
         orders.end.set()
 
     threading.Thread(target=listen, name="orders", daemon=True).start()

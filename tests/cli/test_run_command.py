@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import signal
@@ -216,13 +217,15 @@ def test_two_ctrl_c_checkpoint_and_the_command_that_is_printed_continues(
     with started(folder, "mine.yaml", "--jobs", "1") as process:
         until(lambda: any(row.kind == "eval" for row in read_metrics(metrics)), process)
         process.send_signal(signal.SIGINT)
-        time.sleep(0.7)  # the first is heard before the second comes
+        assert process.stdout is not None
+        said = iter(process.stdout.readline, "")
+        heard = list(itertools.takewhile(lambda line: line != "continue with: hrm-sweep run --study mine\n", said))
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=120)
     assert (process.returncode, err) == (130, "")
-    assert "no new trials; waiting for those that run (Ctrl-C again: checkpoint and end now)" in out
+    assert heard[-1] == "no new trials; waiting for those that run (Ctrl-C again: checkpoint and end now)\n"
     assert "ending: running trials write a checkpoint (Ctrl-C again: end without waiting)" in out
-    assert out.count("continue with: hrm-sweep run --study mine\n") == 2
+    assert "continue with: hrm-sweep run --study mine\n" in out
     study = study_in(folder, monkeypatch)
     (trial,) = study.trials()
     assert trial.user_attrs["cause"] == "preempted"

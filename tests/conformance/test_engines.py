@@ -11,6 +11,7 @@ from hrm_sweep.errors import UsageError
 from hrm_sweep.sweep.engines import ENGINES, make_engine
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.storage import quiet_optuna
+from hrm_sweep.sweep.study import Study
 
 quiet_optuna()
 STAND_IN_FOLDER = Path(__file__).resolve().parents[1] / "sweep"
@@ -22,7 +23,11 @@ class TestEveryEngine(EngineConformance):
     def make_engine(self, name: str, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
         monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))  # for workers
         monkeypatch.syspath_prepend(str(STAND_IN_FOLDER))  # for training in this process
+        self.name = name
         return lambda study: make_engine(name, WorkerPlan(study, 1, training="stand_in_training:run_training"))
+
+    def has_heard(self, study: Study) -> bool:
+        return self.name == "debug" or "taking no further trial" in (study.folder / "worker-0.log").read_text()
 
 
 def test_an_engine_that_there_is_not_is_answered_with_those_that_there_are() -> None:
