@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from hrm_sweep.diagnosis.statistics import wilson
 from hrm_sweep.report.progress import duration
 
 _STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "retried": "dim"}
@@ -157,7 +157,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield f"  {escape(summary.best_config)}"
     if summary.unseen is not None:
         share, n = summary.unseen
-        low, high = wilson_interval(share, n)
+        low, high = wilson(share * n, n)
         yield (
             f"on puzzles that selection never saw: {share:.1%} solved "
             f"({round(share * n)} of {n}; 95 % interval {low:.1%} to {high:.1%})"
@@ -188,12 +188,3 @@ def _counts(view: StudyView) -> str:
     states = [trial.state for trial in view.trials]
     names = ("complete", "pruned", "failed", "retried", "running")
     return ", ".join(f"{states.count(name)} {name}" for name in names if name in states) or "no trial"
-
-
-def wilson_interval(share: float, n: int, z: float = 1.96) -> tuple[float, float]:
-    """The 95 % interval of a share that was seen in `n` tries (Wilson 1927): honest also near 0 and 1."""
-    if n == 0:
-        return 0.0, 1.0
-    center = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
-    return max(0.0, center - half), min(1.0, center + half)

@@ -33,9 +33,13 @@ def test_the_wilson_interval_holds_the_share_and_stays_a_share(successes: int, m
     assert successes / n - 1e-12 <= high <= 1
 
 
-def test_the_wilson_interval_agrees_with_a_published_example() -> None:
-    assert wilson(0, 10) == pytest.approx((0.0, 0.2775), abs=1e-4)  # Newcombe 1998, method 3: 0 of 10
-    assert wilson(15, 148) == pytest.approx((0.0624, 0.1605), abs=1e-4)  # the same, 15 of 148
+# Newcombe 1998, table I, method 3: 95 % intervals by Wilson's score method.
+@pytest.mark.parametrize(
+    ("successes", "n", "low", "high"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_the_wilson_interval_agrees_with_published_values(successes: int, n: int, low: float, high: float) -> None:
+    assert wilson(successes, n) == pytest.approx((low, high), abs=1e-4)
 
 
 def test_the_slope_of_a_line_is_known_exactly_and_outliers_do_not_move_it() -> None:

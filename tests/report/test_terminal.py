@@ -6,8 +6,6 @@ import io
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from rich.console import Console
 
 from hrm_sweep.report.terminal import (
@@ -18,7 +16,6 @@ from hrm_sweep.report.terminal import (
     plain_line,
     spelled,
     summary_lines,
-    wilson_interval,
 )
 
 VALUES = {"lr": 0.00123456, "arch.H_cycles": 2}
@@ -124,21 +121,3 @@ def test_the_summary_says_what_is_best_what_it_is_worth_and_what_to_type_next() 
 def test_a_study_without_a_completed_trial_has_no_best() -> None:
     said = list(summary_lines(Summary(view(line(0, "pruned")), None, None, None)))
     assert "no trial completed, so there is no best configuration" in said
-
-
-# Newcombe 1998, table I: 81 of 263, 15 of 148, 0 of 20, 1 of 29; 95 % intervals by Wilson's score method.
-@pytest.mark.parametrize(
-    ("successes", "n", "low", "high"),
-    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
-)
-def test_the_wilson_interval_agrees_with_published_values(successes: int, n: int, low: float, high: float) -> None:
-    assert wilson_interval(successes / n, n) == pytest.approx((low, high), abs=1e-4)
-
-
-@given(n=st.integers(1, 10_000), share=st.floats(0, 1))
-def test_the_wilson_interval_holds_the_share_and_stays_between_0_and_1(n: int, share: float) -> None:
-    low, high = wilson_interval(share, n)
-    assert 0 <= low <= share + 1e-9
-    assert share - 1e-9 <= high <= 1
-    assert wilson_interval(share, 4 * n)[1] - wilson_interval(share, 4 * n)[0] < high - low or share in (0, 1)
-    assert wilson_interval(share, 0) == (0, 1)
