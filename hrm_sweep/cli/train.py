@@ -58,11 +58,14 @@ def _new_folder(source: str) -> Path:
 
 def _train(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
     """Train with progress on the terminal; returns the exit code: 0 done, 1 failed, 130 interrupted."""
+    from hrm_sweep.planning.lint import lint
     from hrm_sweep.report.progress import show_progress
     from hrm_sweep.runs import State, StopReason
     from hrm_sweep.training.session import prepare, run_training
 
-    length = prepare(config).length  # raises before anything is written
+    prepared = prepare(config)  # raises before anything is written
+    for finding in lint(prepared.config, prepared.data.train.metadata):
+        print(finding, flush=True)
     path = shlex.quote(str(directory.path))
     interrupted = False
 
@@ -74,7 +77,7 @@ def _train(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, interrupt)
-    with show_progress(directory, length) as view:
+    with show_progress(directory, prepared.length) as view:
         status = run_training(
             config,
             directory,

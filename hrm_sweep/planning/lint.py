@@ -14,8 +14,8 @@ from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.data import SplitMetadata
 
 FEW_STEPS = 100
-"""Below this many optimizer steps nothing is learned. The smallest model solves its first 4x4 puzzle around step 150
-(research: 0.13 M parameters, batch 64); every larger model and task needs more."""
+"""Below this many optimizer steps nothing is learned: a model of 0.13 M parameters solves its first 4x4 puzzle around
+step 150 (batch 64), and every larger model and task needs more."""
 
 _LOST_STEPS = 0.02  # share of the schedule that dropped partial batches may cost before it is worth a line
 

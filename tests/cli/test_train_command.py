@@ -25,6 +25,10 @@ def test_a_preset_trains_and_says_what_to_do_next(folder: Path, sudoku_4x4: Path
     done = hrm_sweep("train", "hrm_v1_tiny", *TINY, "epochs=4", f"data_path={sudoku_4x4}", folder=folder)
     assert done.returncode == 0, done.stderr
     lines = re.sub(r"\d+\.\d+ s", "T s", re.sub(r"tiny-\d{8}-\d{6}", "tiny-DATE", done.stdout)).splitlines()
+    warnings = [line for line in lines if line.startswith("warning: ")]
+    assert lines[: len(warnings)] == warnings  # before it starts, what somebody would wonder about afterwards
+    assert [warning.split(": ")[1] for warning in warnings] == ["epochs", "lr_warmup_steps"]
+    lines = lines[len(warnings) :]
     assert lines[0].startswith("26,850 parameters, 40 optimizer steps, 4 evaluations, ")
     evaluations = [line for line in lines if line.startswith("epoch")]
     assert [line.split(":")[0] for line in evaluations] == [f"epoch {n}, step {10 * n}" for n in (1, 2, 3, 4)]
