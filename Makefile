@@ -47,7 +47,7 @@ proof: $(READY)
 	$(BIN)/python -m pytest -m proof $(ARGS)
 
 bench: $(READY)
-	$(BIN)/python tests/benchmarks/train_step.py $(ARGS)
+	GOMP_SPINCOUNT=3000 $(BIN)/python tests/benchmarks/train_step.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

@@ -5,8 +5,8 @@
 For each size, steps of the product (Learner.backward and Learner.update) and of plain_hrm.py take turns in one process,
 so that whatever else the machine does falls on both; times are medians. The share is the multiplications that the
 architecture asks for (`step_flops`) over the time, as a fraction of the
-rate at which this machine multiplies float32 matrices of 2048 x 2048, measured in the same run. CPU, float32. Several
-threads on a machine that does something else mean little without OMP_WAIT_POLICY=passive: they spin.
+rate at which this machine multiplies float32 matrices of 2048 x 2048, measured in the same run. CPU, float32.
+`make bench` sets GOMP_SPINCOUNT as hrm-sweep does: threads that spin mean little on a machine that does something else.
 """
 
 from __future__ import annotations
