@@ -6,7 +6,7 @@ torch is needed here, and only here; it is imported by the model package when th
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,7 @@ class ModuleFacts:
     finite    whether every weight is a number.
     moved     l2 norm of the change since the checkpoint before; None for the first.
     drifted   the part of that change that no rescaling explains: weight decay alone leaves it 0. None for the first.
+    unchanged names of its tensors that are bit for bit what they were in the checkpoint before.
     """
 
     norm: float
@@ -36,6 +37,7 @@ class ModuleFacts:
     finite: bool
     moved: float | None = None
     drifted: float | None = None
+    unchanged: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,8 @@ def _facts(step: int, arrays: Arrays, before: Arrays | None) -> CheckpointFacts:
         if names:
             now = _flat(arrays, names)
             same = before is not None and all(n in before and before[n].shape == arrays[n].shape for n in names)
-            modules[module] = _module_facts(now, _flat(before, names) if before is not None and same else None)
+            facts = _module_facts(now, _flat(before, names) if before is not None and same else None)
+            modules[module] = replace(facts, unchanged=_unchanged(arrays, before, names) if before and same else ())
     table = arrays.get(f"inner.{PUZZLE_EMBEDDING}.weights")
     weight, bias = arrays.get("inner.q_head.weight"), arrays.get("inner.q_head.bias")
     return CheckpointFacts(
@@ -90,6 +93,10 @@ def _facts(step: int, arrays: Arrays, before: Arrays | None) -> CheckpointFacts:
         q_head_untouched=weight is not None and bias is not None and not weight.any() and bool((bias == -5).all()),
         puzzle_rows_moved=None if table is None or not len(table) else float(table.any(axis=1).mean()),
     )
+
+
+def _unchanged(arrays: Arrays, before: Arrays, names: Sequence[str]) -> tuple[str, ...]:
+    return tuple(name.removeprefix("inner.") for name in names if np.array_equal(arrays[name], before[name]))
 
 
 def _flat(arrays: Arrays, names: Sequence[str]) -> npt.NDArray[np.float32]:

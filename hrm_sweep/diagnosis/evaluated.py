@@ -15,6 +15,7 @@ from hrm_sweep.diagnosis.statistics import Floats, chance_of_order
 from hrm_sweep.errors import CheckpointError, DataError
 from hrm_sweep.evaluation.accuracy import data_shape
 from hrm_sweep.evaluation.act import ActBehaviour, act_behaviour
+from hrm_sweep.evaluation.attention_layout import swapped_attention
 from hrm_sweep.evaluation.device import Device
 from hrm_sweep.model.checkpoint import apply_weights, load_weights
 from hrm_sweep.model.hrm import HRM
@@ -57,19 +58,23 @@ def _affordable_puzzles(model: HRM, device: Device) -> int:
     weights = sum(parameter.numel() for parameter in model.inner.H_level.parameters())
     positions = model.shape.seq_len + model.inner.puzzle_slots
     cost = arch.halt_max_steps * arch.H_cycles * (arch.L_cycles + 1) * 2 * positions * weights
-    both_splits = 2 * cost
-    return int(np.clip(BUDGET_FLOP.get(device.torch_device.type, 3e12) / both_splits, FEWEST_PUZZLES, PUZZLES))
+    passes = 3  # test, train, and test with swapped attention
+    budget = BUDGET_FLOP.get(device.torch_device.type, 3e12)
+    return int(np.clip(budget / (passes * cost), FEWEST_PUZZLES, PUZZLES))
 
 
 def _record(
     config: RunConfig, step: int, model: HRM, test: Split, train: Split, puzzles: int, device: Device
 ) -> dict[str, Any]:
     """Besides what our own rows hold, because there are no train rows to tell: accuracy on training puzzles, both Q
-    values over all ACT steps, how well q_halt orders solved puzzles before unsolved ones (q_halt_auc), and what would
-    happen if halting were allowed (halting, act_histogram)."""
+    values over all ACT steps, how well q_halt orders solved puzzles before unsolved ones (q_halt_auc), what would
+    happen if halting were allowed (halting, act_histogram), and what the model makes of attention whose heads and
+    positions are swapped (swapped)."""
     loss_type = config.arch.loss.loss_type
     watched = act_behaviour(model, test, _spread(test.n_examples, puzzles), loss_type, device)
     trained = act_behaviour(model, train, _spread(train.n_examples, puzzles), loss_type, device)
+    with swapped_attention(model):
+        swapped = act_behaviour(model, test, _spread(test.n_examples, puzzles), loss_type, device)
     record: dict[str, Any] = {"kind": "eval", "step": step, "epoch": 0.0, "time_s": 0.0, "count": len(watched.solved)}
     if not len(watched.solved):
         return record
@@ -92,6 +97,10 @@ def _record(
             "lm_loss": float(trained.loss.mean()),
         },
         "halting": {"act_steps": float(watched.halts_after.mean()), "exact_accuracy": watched.exact_when_halting},
+        "swapped": {"accuracy": float(swapped.cells[:, -1].mean()), "lm_loss": float(swapped.loss.mean())},
+        "accuracy_by_act_steps": {
+            str(number): float(share) for number, share in enumerate(watched.cells.mean(axis=0), 1)
+        },
         "exact_by_act_steps": {str(number): float(share) for number, share in enumerate(watched.exact_by_step, 1)},
         "act_histogram": watched.histogram.tolist(),
     }

@@ -34,9 +34,9 @@ class MetricRow:
     values   scalars by name: loss, lm_loss, accuracy (cells), exact_accuracy (puzzles), act_steps (mean at halting),
              q_halt_loss, q_continue_loss, q_halt_accuracy, count, lr, puzzle_emb_lr, q_halt_mean, q_halt_std,
              q_continue_mean, q_continue_std, ...
-    modules  groups of scalars: grad_norm, update_norm and weight_norm, each by module (embed_tokens, embed_pos,
-             H_level, L_level, lm_head, q_head), and puzzle_emb (rows_visited, mean_abs_movement, max_abs_movement,
-             max_abs, expected_movement, grad_norm).
+    modules  groups of scalars: grad_norm, update_norm, weight_norm and unchanged_tensors (how many tensors the last
+             step left as they were), each by module (embed_tokens, embed_pos, H_level, L_level, lm_head, q_head), and
+             puzzle_emb (rows_visited, mean_abs_movement, max_abs_movement, max_abs, expected_movement, grad_norm).
     act_histogram  how many slots halted after 1, 2, ..., halt_max_steps ACT steps in the interval.
     """
 

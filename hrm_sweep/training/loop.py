@@ -40,7 +40,7 @@ from hrm_sweep.runs import (
     write_status,
 )
 from hrm_sweep.training.learner import Learner, Update
-from hrm_sweep.training.telemetry import Interval, gradient_norms, norms_by_module
+from hrm_sweep.training.telemetry import Interval, gradient_norms, norms_by_module, unchanged_by_module
 
 
 @dataclass(frozen=True)
@@ -120,8 +120,11 @@ class Run:
         self.interval.add(loss, self.last_update)
         if ends_row:
             moved = {name: p.detach() - before[name] for name, p in self.model.named_parameters()}
-            modules = {**gradients, "update_norm": norms_by_module(moved), **self._weight_norms()}
-            self._write_train_row(modules)
+            updates: dict[str, Mapping[str, float]] = {
+                "update_norm": norms_by_module(moved),
+                "unchanged_tensors": unchanged_by_module(moved),
+            }
+            self._write_train_row({**gradients, **updates, **self._weight_norms()})
         elif self.device.torch_device.type == "cpu" and not torch.isfinite(loss.total):
             self._write_train_row({})  # on a GPU the look would wait for the device: there the interval's row tells
 

@@ -38,6 +38,14 @@ def norms_by_module(named: Mapping[str, Tensor]) -> dict[str, float]:
     return {module: float(torch.stack(norms).norm()) for module, norms in groups.items()}
 
 
+def unchanged_by_module(moved: Mapping[str, Tensor]) -> dict[str, int]:
+    """How many tensors of each module did not move at all. A module can move while its bias stands still."""
+    counts: dict[str, int] = {}
+    for name, change in moved.items():
+        counts[module_of(name)] = counts.get(module_of(name), 0) + (not change.any())
+    return counts
+
+
 def gradient_norms(model: nn.Module) -> dict[str, float]:
     """Norm of the gradient of total / B by module; a module without gradient has 0."""
     return norms_by_module({name: torch.zeros(1) if p.grad is None else p.grad for name, p in model.named_parameters()})

@@ -395,7 +395,62 @@ class TestSeverities:
         assert train(late)(healthy).finding("act_collapsed").verdict is Verdict.CLEAR
 
 
+def unchanged(**tensors: int) -> Change:
+    """How many tensors of these modules stood still, in every train row that has updates; none of the others."""
+    modules = ("embed_tokens", "H_level", "L_level", "lm_head", "q_head")
+
+    def change(row: Row) -> None:
+        if "update_norm" in row:
+            row["unchanged_tensors"] = dict.fromkeys(modules, 0) | tensors
+
+    return train(change)
+
+
+class TestSingleTensors:
+    @pytest.mark.parametrize(("module", "rule"), [("q_head", "frozen_q_head"), ("L_level", "frozen_module")])
+    def test_one_that_stands_still_is_named_although_its_module_moves(
+        self, healthy: Any, module: str, rule: str
+    ) -> None:
+        finding = unchanged(**{module: 1})(healthy).finding(rule)
+        assert (finding.verdict, finding.severity) == (Verdict.FIRED, Severity.ERROR)
+        assert finding.title.startswith("A part of ")
+
+    def test_all_that_move_are_clear(self, healthy: Any) -> None:
+        assert unchanged()(healthy).diagnose().leading is None
+
+    def test_a_few_steps_without_movement_are_not_enough(self, healthy: Any) -> None:
+        def sometimes(row: Row) -> None:
+            if "update_norm" in row:
+                row["unchanged_tensors"] = {"q_head": int(row["step"] % 20 == 0)}
+
+        assert train(sometimes)(healthy).finding("frozen_q_head").verdict is Verdict.CLEAR
+
+    def test_a_learning_rate_that_a_large_weight_cannot_see_is_not_blamed(self, healthy: Any) -> None:
+        slow = both(unchanged(q_head=1), train(lambda row: row.update(lr=5e-7)))
+        assert slow(healthy).finding("frozen_q_head").verdict is Verdict.CLEAR
+
+    def test_a_bias_that_is_bit_for_bit_the_same_in_two_checkpoints_is_named(self, case: Any) -> None:
+        import torch
+
+        official = case("official/healthy").keep_checkpoints(2)
+        before, now = (torch.load(official.path / f"step_{step}", weights_only=True) for step in (312, 624))
+        now["model.inner.q_head.bias"] = before["model.inner.q_head.bias"]
+        torch.save(now, official.path / "step_624")
+        finding = official.finding("frozen_q_head")
+        assert (finding.verdict, finding.title) == (Verdict.FIRED, "A part of the Q head does not move")
+        assert "q_head.bias" in [row.value for row in finding.evidence]
+
+
 class TestReferenceRuns:
+    def test_attention_is_clear_where_the_checkpoint_does_better_with_it(self, case: Any) -> None:
+        finding = case("official/healthy").finding("attention_broken")
+        assert finding.verdict is Verdict.CLEAR
+        assert finding.evidence[0].margin < 0
+
+    def test_attention_is_unknown_where_nothing_can_be_evaluated(self, case: Any) -> None:
+        finding = case("official/healthy").without_data().finding("attention_broken")
+        assert finding.verdict is Verdict.UNKNOWN
+
     def test_a_q_head_that_never_moved_is_seen_in_one_checkpoint(self, case: Any, edit_weights: Any) -> None:
         official = case("official/healthy").keep_checkpoints(1)
         edit_weights(official.path / "step_312", {"q_head.weight": 0.0, "q_head.bias": -5.0})

@@ -12,17 +12,22 @@ from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.runs import Cause, State, Status
 
 ATTENTION_ERROR = {"float32": 1e-3, "bfloat16": 5e-2}  # rounding gives 3e-7 and 1e-2; a swapped layout 1e-1 and more
+TRAINED_SWAPPED_SHARE = 0.8  # docs/thresholds.md, attention_broken
 STALLED_ROWS = 20
 STALLED_LEAST_S = 300.0
 
 
-@rule(severity=Severity.ERROR, causes=("zero_exact_dead", "act_constant", "plateau", "loss_not_decreasing"))
+@rule(
+    severity=Severity.ERROR,
+    causes=("zero_exact_dead", "act_constant", "act_collapsed", "plateau", "loss_not_decreasing", "exploding_loss"),
+)
 def attention_broken(run: Evidence) -> Outcome:
     """Attention does not compute attention on this device.
 
     ## What it sees
     The self-test that every run writes into environment.json at its start: the largest difference between the model's
-    attention layer and plain softmax(q k^T / sqrt(d)) v with the same weights.
+    attention layer and plain softmax(q k^T / sqrt(d)) v with the same weights. In a run of the reference, which has no
+    such test, the loss of its last checkpoint with real attention, and with heads and positions swapped.
 
     ## Why it matters
     Attention kernels differ in the order of their axes. With heads and positions swapped every shape still fits, but a
@@ -31,10 +36,11 @@ def attention_broken(run: Evidence) -> Outcome:
 
     ## How it is decided
     It fires when the difference is above 1e-3 in float32 or 5e-2 in bfloat16. Rounding gives about 3e-7 and 1e-2; a
-    swapped layout more than 0.1.
+    swapped layout more than 0.1. A checkpoint is called so when its loss falls by a fifth or more when the axes are
+    swapped: it was trained that way. Sound checkpoints lose by it.
 
     ## When it stays quiet
-    Where the test passed. A run of another program, or of an older version, has no such test: unknown.
+    Where the test passed. A run without the test, and without checkpoints that can be evaluated, is unknown.
 
     ## What to do
     Run `hrm-sweep doctor` on this device. Use another device or another torch version; in a port, transpose to
@@ -43,6 +49,8 @@ def attention_broken(run: Evidence) -> Outcome:
     ## Reference
     ml-explore/mlx#3585 and sapientinc/HRM#54: 0 % on the published checkpoint until the axes were transposed.
     """
+    if run.is_reference:
+        return _trained_with_swapped_axes(run)
     environment = run.recorded.environment
     if environment is None or environment.attention_error is None:
         raise MissingEvidence("the self-test of attention in environment.json")
@@ -55,6 +63,21 @@ def attention_broken(run: Evidence) -> Outcome:
         f"{where} differs from plain attention by {environment.attention_error:.2g}, far more than rounding: cells "
         "do not "
         "see each other as they should, and no setting can make up for it.",
+        row,
+    )
+
+
+def _trained_with_swapped_axes(run: Evidence) -> Outcome:
+    swapped, sound = run.evaluated("swapped.lm_loss"), run.evaluated("lm_loss")
+    share = swapped.last / sound.last if sound.last else 1.0
+    row = EvidenceRow.below(
+        "lm_loss with heads and positions swapped, over lm_loss", share, TRAINED_SWAPPED_SHARE, sound.last_step
+    )
+    if not share < TRAINED_SWAPPED_SHARE:
+        return clear("The checkpoint does not prefer attention with swapped axes.", row)
+    return fired(
+        f"The last checkpoint has a loss of {sound.last:.3g}, and of {swapped.last:.3g} when heads and positions are "
+        "swapped in every attention: it was trained by a program that swaps them, and no setting can make up for it.",
         row,
     )
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
-from hrm_sweep.diagnosis.movement import frozen_modules
+from hrm_sweep.diagnosis.movement import movement
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import longer
 from hrm_sweep.diagnosis.signals import finite_train, is_mature, last_fifth, progress_row, recent_mean, recent_row_mean
@@ -38,10 +38,12 @@ def frozen_q_head(run: Evidence) -> Outcome:
 
     ## How it is decided
     It fires at any stage when the update or the gradient of q_head is exactly zero in its last 3 rows or more, or
-    when the head is unchanged between two checkpoints, or untouched after 20 steps.
+    when the head is unchanged between two checkpoints, or untouched after 20 steps. Its weight or its bias alone is
+    enough.
 
     ## When it stays quiet
-    While the learning rate is under 1e-7. Q values near -5 with a head that moves are normal for the first quarter.
+    While the learning rate is under 1e-7 (1e-5 for weight or bias alone). Q values near -5 with a head that moves are
+    normal for the first quarter.
 
     ## What to do
     Give q_head to the optimizer, and look for detach() and requires_grad.
@@ -56,11 +58,17 @@ def frozen_q_head(run: Evidence) -> Outcome:
                 f"At step {last.step} the Q head is exactly what it starts as: weight 0, bias -5. It is not trained.",
                 EvidenceRow("q_head, largest absolute weight", last.modules["q_head"].max_abs, last.step),
             )
-    frozen, rows = frozen_modules(run, ["q_head"])
-    if not frozen:
-        return clear("The Q head moves.", *rows)
+    found = movement(run, ["q_head"])
+    if found.partly:
+        return fired(
+            "The weight or the bias of the Q head did not move at all while the rest of the model was trained.",
+            *found.rows,
+            title="A part of the Q head does not move",
+        )
+    if not found.frozen:
+        return clear("The Q head moves.", *found.rows)
     return fired(
-        "The Q head did not move at all while the rest of the model was trained: halting is not learned.", *rows
+        "The Q head did not move at all while the rest of the model was trained: halting is not learned.", *found.rows
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.checkpoints import MODULES
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
-from hrm_sweep.diagnosis.movement import frozen_modules
+from hrm_sweep.diagnosis.movement import movement
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import usual_lr
 from hrm_sweep.diagnosis.signals import best_exact, last_fifth
@@ -36,11 +36,13 @@ def frozen_module(run: Evidence) -> Outcome:
     ## How it is decided
     It fires when the update of a module is exactly zero, or its gradient is, in its last 3 rows or more, over at least
     20 steps with a learning rate that float32 can see; between checkpoints, when what no rescaling explains is less
-    than a millionth of the weights. Healthy modules move by 0.06 or more of their size in 300 steps.
+    than a millionth of the weights. Healthy modules move by 0.06 or more of their size in 300 steps. It also fires when
+    a single tensor of a module stands still in all those rows, or is bit for bit the same in two checkpoints.
 
     ## When it stays quiet
-    Steps with a learning rate under 1e-7, as at the start of a warm-up or the end of a cosine. The Q head has a rule of
-    its own, `frozen_q_head`, and the puzzle embedding is no parameter at all: `frozen_puzzle_embedding`.
+    Steps with a learning rate under 1e-7 (1e-5 for single tensors), as at the start of a warm-up or the end of a
+    cosine. The Q head has a rule of its own, `frozen_q_head`, and the puzzle embedding is no parameter at all:
+    `frozen_puzzle_embedding`.
 
     ## What to do
     Give all parameters to the optimizer, and look for detach() and requires_grad.
@@ -48,15 +50,20 @@ def frozen_module(run: Evidence) -> Outcome:
     ## Reference
     Amazon SageMaker Debugger's UnchangedTensor, with warm-up masked; docs/thresholds.md.
     """
-    modules = [name for name in MODULES if name != "q_head"]
-    frozen, rows = frozen_modules(run, modules)
-    if not frozen:
-        return clear("Every module moves.", *rows)
-    names = ", ".join(frozen)
+    found = movement(run, [name for name in MODULES if name != "q_head"])
+    if not found.frozen and not found.partly:
+        return clear("Every module moves, and every tensor of it.", *found.rows)
+    names = ", ".join(found.frozen or found.partly)
+    if not found.frozen:
+        return fired(
+            f"Some tensors of {names} did not move at all while the others were trained.",
+            *found.rows,
+            title=f"A part of {names} does not move",
+        )
     return fired(
         f"{names} did not move at all while the rest of the model was trained.",
-        *rows,
-        title=f"{names} does not move" if len(frozen) == 1 else f"{names} do not move",
+        *found.rows,
+        title=f"{names} does not move" if len(found.frozen) == 1 else f"{names} do not move",
     )
 
 
@@ -119,7 +126,10 @@ def _ratios(updates: Mapping[str, Series], weights: Mapping[str, Series]) -> dic
     return found
 
 
-@rule(severity=Severity.WARNING, causes=("zero_exact_dead", "loss_not_decreasing", "plateau"))
+@rule(
+    severity=Severity.WARNING,
+    causes=("updates_out_of_range", "zero_exact_dead", "loss_not_decreasing", "plateau"),
+)
 def weight_decay_dominant(run: Evidence) -> Outcome:
     """Weight decay eats the weights faster than training builds them.
 
