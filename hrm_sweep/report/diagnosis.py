@@ -17,8 +17,8 @@ _COLOURS = {"error": "bold red", "warning": "yellow", "advice": "cyan", "info": 
 
 def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
     """The verdict, then what fired with its evidence and remedy, then what cannot be told and what is clear."""
-    console.print(f"[bold]{escape(str(diagnosis.run))}[/]", soft_wrap=True)
-    console.print(escape(diagnosis.verdict), style="bold red" if diagnosis.leading else "bold green")
+    console.print(escape(diagnosis.verdict), style="bold red" if diagnosis.leading else "bold green", soft_wrap=True)
+    console.print(escape(str(diagnosis.run)), style="dim", soft_wrap=True)
     for finding in diagnosis.findings:
         if finding.verdict is Verdict.FIRED:
             _print_finding(finding, console)
@@ -48,10 +48,11 @@ def _print_finding(finding: Finding, console: Console) -> None:
 
 def _evidence_table(finding: Finding) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("evidence", "step", "value", "threshold"):
+    for name in ("evidence", "step", "value", "threshold", "margin"):
         table.add_column(name, justify="left" if name == "evidence" else "right")
     for row in finding.evidence:
-        table.add_row(escape(row.quantity), _number(row.step), _number(row.value), _number(row.threshold))
+        numbers = (row.step, row.value, row.threshold, row.margin)
+        table.add_row(escape(row.quantity), *(escape(_number(number)) for number in numbers))
     return table
 
 
