@@ -36,8 +36,8 @@ def test_a_healthy_run_exits_with_0(healthy: Path) -> None:
     result = run(healthy)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[:2] == [
-        "healthy",
         "Healthy: no rule fired at warning or above at step 936 of 936, exact accuracy 0.110.",
+        "healthy",
     ]
 
 
@@ -45,7 +45,7 @@ def test_a_sick_run_exits_with_1_and_shows_evidence_and_remedy(frozen: Path) -> 
     result = run(frozen, "--data", FIXTURES / "sudoku-4x4")
     assert result.exit_code == 1
     lines = result.stdout.splitlines()
-    assert lines[1].startswith("Sick: the puzzle embedding is frozen by configuration")
+    assert lines[0].startswith("Sick: the puzzle embedding is frozen by configuration")
     assert any("largest absolute weight" in line and "624" in line for line in lines)
     assert any(line.strip() == "try: puzzle_emb_lr=0.01" for line in lines)
 
