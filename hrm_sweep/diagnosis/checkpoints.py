@@ -45,6 +45,7 @@ class CheckpointFacts:
     """One checkpoint: facts by module (`MODULES`, and `puzzle_emb` where there is one).
 
     q_head_untouched    whether the Q head is bit for bit what it starts as: weight 0, bias -5.
+    q_bias_untouched    whether its bias alone is.
     puzzle_rows_moved   share of puzzle-embedding rows that are not zero; None without an embedding.
     """
 
@@ -52,6 +53,7 @@ class CheckpointFacts:
     modules: Mapping[str, ModuleFacts]
     q_head_untouched: bool
     puzzle_rows_moved: float | None
+    q_bias_untouched: bool = False
 
 
 def read_checkpoints(weights: Sequence[tuple[int, Path]]) -> tuple[tuple[CheckpointFacts, ...], tuple[str, ...]]:
@@ -87,10 +89,12 @@ def _facts(step: int, arrays: Arrays, before: Arrays | None) -> CheckpointFacts:
             modules[module] = replace(facts, unchanged=_unchanged(arrays, before, names) if before and same else ())
     table = arrays.get(f"inner.{PUZZLE_EMBEDDING}.weights")
     weight, bias = arrays.get("inner.q_head.weight"), arrays.get("inner.q_head.bias")
+    q_bias_untouched = bias is not None and bool((bias == -5).all())
     return CheckpointFacts(
         step=step,
         modules=modules,
-        q_head_untouched=weight is not None and bias is not None and not weight.any() and bool((bias == -5).all()),
+        q_head_untouched=q_bias_untouched and weight is not None and not weight.any(),
+        q_bias_untouched=q_bias_untouched,
         puzzle_rows_moved=None if table is None or not len(table) else float(table.any(axis=1).mean()),
     )
 

@@ -81,13 +81,8 @@ def halting_exact(run: Evidence) -> float:
 
 
 def halting_exact_rise(run: Evidence) -> float:
-    """By how much the last fifth of the run solves more than its middle fifth, at halting, as a share of the puzzles.
-
-    For a run of the reference, its last evaluated checkpoint against the first. 0 where there is nothing to compare.
-    """
-    if run.is_reference:
-        series = run.evaluated("halting.exact_accuracy").finite()
-        return series.last - float(series.value[0]) if len(series) else 0.0
+    """By how much the last fifth of the train rows solves more than the middle fifth, at halting, as a share of the
+    puzzles; 0 where there is nothing to compare."""
     series = finite_train(run, "exact_accuracy")
     middle = series.after(int(series.last_step * (1 - JUDGED_SHARE) / 2)).until(
         int(series.last_step * (1 + JUDGED_SHARE) / 2)

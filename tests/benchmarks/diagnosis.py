@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fault_runs import HEALTHY, Spec, all_specs, puzzle_folder
+from fault_runs import HEALTHY, STAGES, Spec, all_specs, puzzle_folder
 from faults import FAULTS
 from plain_rules import auto_trainer_alarms, debugger_alarms
 from record_fault_runs import recording_of
@@ -38,7 +38,6 @@ from hrm_sweep.diagnosis.data_facts import DataFacts, gather_data_facts
 from hrm_sweep.diagnosis.statistics import wilson
 from hrm_sweep.errors import DataError
 
-STAGES = (0.15, 0.4, 1.0)
 PLAIN = {"SageMaker Debugger": debugger_alarms, "AutoTrainer": auto_trainer_alarms}
 
 

@@ -15,13 +15,13 @@ import random
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from faults import FAULTS, Ending, Fault, change_data, find_fault
-from recorded_runs import Recording
+from recorded_runs import EVALUATED, Recording
 
 from hrm_sweep.config import DataConfig, RunConfig, load_config
 from hrm_sweep.data.build import build_folder
@@ -30,6 +30,7 @@ from hrm_sweep.runs import RunDirectory
 HEALTHY = "healthy"
 HEALTHY_RUNS = 72
 SEEDS = (0, 1, 2)
+STAGES = (0.15, 0.4, 1.0)
 
 # tuned, then held out
 FAULT_SIZES: dict[str, dict[str, Any]] = {
@@ -169,7 +170,7 @@ def record(spec: Spec, work: Path, target: Path) -> None:
         weights = directory.all_step_weights()
         facts, _ = read_checkpoints(weights)
         evaluations: list[dict[str, Any]] = []
-        for step, path in weights:
+        for step, path in _looked_at(weights):
             evaluations += [row for row in evaluation_records(config, [(step, path)], data) if isinstance(row, dict)]
         recording = Recording(
             meta={"name": spec.name, "kind": spec.kind, "size": spec.size, "seed": spec.seed, "tuned": spec.tuned},
@@ -182,6 +183,13 @@ def record(spec: Spec, work: Path, target: Path) -> None:
         )
     recording.write(target)
     shutil.rmtree(directory.path, ignore_errors=True)
+
+
+def _looked_at(weights: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
+    """The checkpoints that a diagnosis at one of the stages evaluates."""
+    steps = [step for step, _ in weights]
+    wanted = {step for stage in STAGES for step in [s for s in steps if s <= stage * steps[-1]][-EVALUATED:]}
+    return [(step, path) for step, path in weights if step in wanted]
 
 
 def _train(spec: Spec, config: RunConfig, directory: RunDirectory) -> None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from diagnosis import PLAIN, STAGES, facts_about, fault_table, healthy_table, share
+from diagnosis import PLAIN, facts_about, fault_table, healthy_table, share
 from diagnosis import Judged as JudgedRun
 from diagnosis import judge as judge_run
-from fault_runs import HEALTHY, SEEDS, all_specs, puzzle_folder
+from fault_runs import HEALTHY, SEEDS, STAGES, all_specs, puzzle_folder
 from faults import FAULTS
 from record_fault_runs import recording_of
 from recorded_runs import Recording

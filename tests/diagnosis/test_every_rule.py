@@ -458,6 +458,14 @@ class TestReferenceRuns:
         assert leading is not None
         assert leading.rule == "frozen_q_head"
 
+    def test_a_bias_of_the_q_head_that_never_moved_is_seen_in_one_checkpoint(
+        self, case: Any, edit_weights: Any
+    ) -> None:
+        official = case("official/healthy").keep_checkpoints(1)
+        edit_weights(official.path / "step_312", {"q_head.bias": -5.0})
+        finding = official.finding("frozen_q_head")
+        assert (finding.verdict, finding.title) == (Verdict.FIRED, "A part of the Q head does not move")
+
     @pytest.mark.parametrize(
         ("module", "rule"),
         [

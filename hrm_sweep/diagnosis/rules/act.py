@@ -28,6 +28,7 @@ AT_ONCE_STEPS = 1.2  # always halting at once gives 1.11 under the published exp
 SOLVED_AT_ONCE = 0.5
 SOLVED_TO_MIND = 0.2  # docs/thresholds.md, act_collapsed
 STILL_RISING = 0.03
+LOST_BY_FURTHER_STEPS = 0.1
 FIRST_ROWS = 3
 EXPLORATION_NEEDED_AT = 0.05
 
@@ -121,12 +122,15 @@ def act_collapsed(run: Evidence) -> Outcome:
     Q head that starts at -5 / -5 cannot do; or, past the first third of a run, when the last fifth has and fewer than
     half of the halted puzzles are solved. The latter is a warning when 20 to 50 % are solved and that share is not 3
     points above what it was in the middle of the run; otherwise it is information: slow, healthy runs pass through it.
+    A checkpoint of the reference that would halt at once is only blamed when its cells are 10 points worse after
+    halt_max_steps than after one step: then no step but the first was ever trained. Sound ones lose 1.5 points at most.
 
     ## When it stays quiet
     In the first third, unless the first rows halted at once: the published run was low for some thousand steps. When
     most puzzles are solved in one step, one step is the right number. A run that started by halting at once and
     grew out of it is clear: training pushes q_halt down as long as nothing is solved. With halt_max_steps 1 there is
-    no other number. A checkpoint of the reference has no first rows.
+    no other number. In a single checkpoint q_halt and q_continue lie so close that healthy runs often would halt at
+    once.
 
     ## What to do
     Raise arch.halt_exploration_prob. If the first rows halt at once, look at the start values of the Q head.
@@ -145,6 +149,8 @@ def act_collapsed(run: Evidence) -> Outcome:
     ]
     if mean > AT_ONCE_STEPS:
         return clear(f"Puzzles take {mean:.1f} ACT steps on average.", *rows)
+    if run.is_reference:
+        return _only_the_first_step_trained(run, rows)
     first = first_halts(run, FIRST_ROWS)
     from_the_start = bool(first.sum()) and _mean_steps(first) <= AT_ONCE_STEPS
     if from_the_start:
@@ -167,6 +173,25 @@ def act_collapsed(run: Evidence) -> Outcome:
             title="Puzzles halt at once, at a stage at which that is no fault",
         )
     return fired(f"{found}, although most puzzles are not solved by then.", *rows, remedy=exploration(run))
+
+
+def _only_the_first_step_trained(run: Evidence, rows: list[EvidenceRow]) -> Outcome:
+    """Of a checkpoint that would halt at once: whether further steps do harm."""
+    after_one = run.evaluated("accuracy_by_act_steps.1")
+    after_all = run.evaluated(f"accuracy_by_act_steps.{run.config.arch.halt_max_steps}")
+    lost = after_one.last - after_all.last
+    rows.append(
+        EvidenceRow.above("accuracy lost by further ACT steps", lost, LOST_BY_FURTHER_STEPS, after_one.last_step)
+    )
+    if lost < LOST_BY_FURTHER_STEPS:
+        return clear("The checkpoint would halt at once, and does no worse when it goes on.", *rows)
+    return fired(
+        f"The checkpoint would halt at once, and going on spoils what it has: {after_one.last:.0%} of the cells are "
+        f"right after one ACT step, {after_all.last:.0%} after {run.config.arch.halt_max_steps}. No step but the first "
+        "was trained.",
+        *rows,
+        remedy=exploration(run),
+    )
 
 
 @rule(severity=Severity.ADVICE)

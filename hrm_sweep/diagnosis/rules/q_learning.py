@@ -8,7 +8,7 @@ import numpy as np
 
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
-from hrm_sweep.diagnosis.movement import movement
+from hrm_sweep.diagnosis.movement import NOTICEABLE_BY_EVERY_TENSOR, movement
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import longer
 from hrm_sweep.diagnosis.signals import finite_train, is_mature, last_fifth, progress_row, recent_mean, recent_row_mean
@@ -57,6 +57,12 @@ def frozen_q_head(run: Evidence) -> Outcome:
             return fired(
                 f"At step {last.step} the Q head is exactly what it starts as: weight 0, bias -5. It is not trained.",
                 EvidenceRow("q_head, largest absolute weight", last.modules["q_head"].max_abs, last.step),
+            )
+        if last.q_bias_untouched and last.step >= 20 and run.config.lr >= NOTICEABLE_BY_EVERY_TENSOR:
+            return fired(
+                f"At step {last.step} the bias of the Q head is exactly what it starts as, -5. It is not trained.",
+                EvidenceRow("q_head.bias", -5.0, last.step),
+                title="A part of the Q head does not move",
             )
     found = movement(run, ["q_head"])
     if found.partly:
