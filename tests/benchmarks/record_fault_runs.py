@@ -1,4 +1,4 @@
-"""Trains and records the runs of the fault benchmark: some 190 small runs, an hour on two cores.
+"""Trains and records the runs of the fault benchmark: some 180 small runs, an hour on two cores.
 
     python tests/benchmarks/record_fault_runs.py [--jobs 2] [--only TEXT] [--work DIR]
 
