@@ -3,9 +3,10 @@
     python tests/benchmarks/diagnosis.py [--json FILE] [--only TEXT]
 
 Judges the recorded runs of tests/fixtures/fault_runs (record_fault_runs.py trains and records them): each fault of
-faults.py at two sizes and three seeds, and healthy runs of many settings, each at 15 %, 40 % and 100 % of its steps,
-once by its metrics and once by nothing but its checkpoints, as a run of the reference. An earlier moment is judged as a
-run that still lives, on a machine that cannot be looked at. Intervals are Wilson's, 95 %.
+faults.py at two sizes and three seeds, and healthy runs of many settings (with those of tests/fixtures/runs/recorded),
+each at 15 %, 40 % and 100 % of its steps, once by its metrics and once by nothing but its checkpoints, as a run of the
+reference. An earlier moment is judged as a run that still lives, on a machine that cannot be looked at. Intervals are
+Wilson's, 95 %.
 
 A fault counts as detected when any rule fires at warning or above, and as named when the first finding is a rule that
 names it. The last lines judge the same rows by the thresholds of general tools (plain_rules.py).
@@ -20,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -33,11 +34,14 @@ from record_fault_runs import recording_of
 from recorded_runs import Recording
 
 from hrm_sweep.data import open_folder
+from hrm_sweep.data.build import ensure_data
 from hrm_sweep.diagnosis import Diagnosis
 from hrm_sweep.diagnosis.data_facts import DataFacts, gather_data_facts
 from hrm_sweep.diagnosis.statistics import wilson
 from hrm_sweep.errors import DataError
 
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+EARLIER = FIXTURES / "runs" / "recorded" / HEALTHY  # by which thresholds were set
 PLAIN = {"SageMaker Debugger": debugger_alarms, "AutoTrainer": auto_trainer_alarms}
 
 
@@ -46,7 +50,7 @@ class Judged:
     """What was said of one run.
 
     sick          by stage, the rules that call it sick, the first finding first; from its metrics.
-    by_checkpoints  the same, from its checkpoints alone.
+    by_checkpoints  the same, from its checkpoints alone; empty where none were recorded.
     first_epoch   first evaluation (as a share of the planned epochs) at which the fault was named first; None if never.
     plain         by tool and stage, its alarms.
     seconds       what one diagnosis of the whole run took.
@@ -72,7 +76,9 @@ def judge(spec: Spec, recording: Recording, facts: DataFacts | None) -> Judged:
     return Judged(
         spec,
         {stage: _sick(recording.diagnosed(facts, until)) for stage, until in moments.items()},
-        {stage: _sick(recording.diagnosed_by_checkpoints(facts, until)) for stage, until in moments.items()},
+        {stage: _sick(recording.diagnosed_by_checkpoints(facts, until)) for stage, until in moments.items()}
+        if recording.has_checkpoints
+        else {},
         _first_named(spec, recording, facts),
         {
             tool: {stage: sorted(alarms(_until(recording, until))) for stage, until in moments.items()}
@@ -103,12 +109,24 @@ def _until(recording: Recording, until: int | None) -> list[dict[str, Any]]:
 
 def judge_all(only: str, puzzles: Path) -> list[Judged]:
     """Every recorded run whose name contains `only`. Puzzles are made under the folder `puzzles`."""
-    judged = []
+    return [judge(*run) for run in _everything(puzzles) if only in run[0].name]
+
+
+def _everything(puzzles: Path) -> Iterator[tuple[Spec, Recording, DataFacts | None]]:
     for spec in all_specs():
-        if only in spec.name:
-            recording = Recording.read(recording_of(spec))
-            judged.append(judge(spec, recording, facts_about(puzzle_folder(spec, puzzles))))
-    return judged
+        yield spec, Recording.read(recording_of(spec)), facts_about(puzzle_folder(spec, puzzles))
+    for directory in sorted(EARLIER.iterdir()):
+        name = f"{HEALTHY}/{directory.name}"
+        recording = Recording.from_directory(directory, {"name": name, "kind": HEALTHY})
+        config = recording.run_config
+        assert config.data is not None
+        generated = str(config.data_path).startswith("data/")
+        folder = ensure_data(config.data, puzzles / "earlier") if generated else FIXTURES / "sudoku-4x4"
+        yield (
+            Spec(name, HEALTHY, f"4x4-{directory.name.partition('-')[0]}", 0, True, {}),
+            recording,
+            facts_about(folder),
+        )
 
 
 @cache
@@ -165,7 +183,8 @@ def healthy_table(judged: Sequence[Judged]) -> list[str]:
     healthy = [each for each in judged if each.spec.kind == HEALTHY]
     for title, runs in _groups(healthy):
         lines.append(_healthy_line(f"{title}, by metrics", runs, lambda each, stage: each.sick[stage]))
-        lines.append(_healthy_line(f"{title}, by checkpoints", runs, lambda each, stage: each.by_checkpoints[stage]))
+        kept = [each for each in runs if each.by_checkpoints]
+        lines.append(_healthy_line(f"{title}, by checkpoints", kept, lambda each, stage: each.by_checkpoints[stage]))
     for tool in PLAIN:
         lines.append(_healthy_line(tool, healthy, lambda each, stage, tool=tool: each.plain[tool][stage]))  # type: ignore[misc]
     return lines

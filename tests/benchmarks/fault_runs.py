@@ -28,7 +28,7 @@ from hrm_sweep.data.build import build_folder
 from hrm_sweep.runs import RunDirectory
 
 HEALTHY = "healthy"
-HEALTHY_RUNS = 64
+HEALTHY_RUNS = 44
 SEEDS = (0, 1, 2)
 STAGES = (0.15, 0.4, 1.0)
 

@@ -16,12 +16,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from hrm_sweep.config import RunConfig, config_from_mapping
 from hrm_sweep.diagnosis import Diagnosis, diagnose
 from hrm_sweep.diagnosis.checkpoints import CheckpointFacts, ModuleFacts
 from hrm_sweep.diagnosis.data_facts import DataFacts
 from hrm_sweep.diagnosis.evidence import Evidence
-from hrm_sweep.runs import Cause, Owner, State, Status
+from hrm_sweep.runs import Cause, Owner, RunDirectory, State, Status
 from hrm_sweep.runs.environment import Environment
 from hrm_sweep.runs.formats import CurvesBuilder, RecordedRun, Source
 
@@ -57,6 +59,20 @@ class Recording:
             **{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()}
         )
 
+    @staticmethod
+    def from_directory(path: Path, meta: Mapping[str, Any]) -> Recording:
+        """A run directory of ours that holds no checkpoints."""
+        run = RunDirectory(path)
+        return Recording(
+            meta=meta,
+            config=yaml.safe_load(run.config.read_text()),
+            environment=json.loads(run.environment.read_text()),
+            status=json.loads(run.status.read_text()),
+            rows=tuple(json.loads(line) for line in run.metrics.read_text().splitlines()),
+            checkpoints=(),
+            evaluations=(),
+        )
+
     @property
     def kind(self) -> str:
         return str(self.meta["kind"])
@@ -69,6 +85,11 @@ class Recording:
     def last_step(self) -> int:
         """The last step of which anything is known."""
         return max([row["step"] for row in (*self.rows, *self.checkpoints)], default=0)
+
+    @property
+    def has_checkpoints(self) -> bool:
+        """Whether its checkpoints were looked at; a run that never took a step has none, and that was seen."""
+        return bool(self.checkpoints) or not self.rows
 
     def evaluation_points(self) -> list[tuple[int, float]]:
         """(step, epoch) of each evaluation, when a run is looked at while it lives; its end where there is none."""
@@ -144,7 +165,7 @@ def _status(record: Mapping[str, Any]) -> Status | None:
     if not record:
         return None
     owner = Owner(socket.gethostname(), NO_PROCESS, "0")
-    cause = Cause(record["cause"]) if record["cause"] else None
+    cause = Cause(record["cause"]) if record.get("cause") else None
     return Status(**{**record, "state": State(record["state"]), "cause": cause, "owner": owner})
 
 

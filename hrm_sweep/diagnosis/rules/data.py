@@ -218,7 +218,7 @@ def labels_teach_nothing(run: Evidence) -> Outcome:
     return fired("All labels that count are equal, or stand in the input already: there is nothing to learn.", *rows)
 
 
-@rule(severity=Severity.WARNING)
+@rule(severity=Severity.WARNING, causes=("act_collapsed",))  # cells that nothing holds drift from step to step
 def givens_not_scored(run: Evidence) -> Outcome:
     """Given cells have no label, so the loss looks at the blanks only.
 
