@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
-from pathlib import Path
 
 import yaml
 
 from hrm_sweep.diagnosis import Diagnosis, Evidence, EvidenceRow, Finding, Verdict
 from hrm_sweep.diagnosis.finding import json_number
-from hrm_sweep.diagnosis.reference_bands import Fit, Reference, reference_for
+from hrm_sweep.diagnosis.reference_bands import Reference, reference_for
+from hrm_sweep.errors import DiskFullError
 from hrm_sweep.report.html import Html, element, joined, page, write_page
 from hrm_sweep.report.progress import duration
 from hrm_sweep.report.run_charts import RunChart, run_charts
+from hrm_sweep.runs import RunDirectory
 
 
 def diagnosis_page(diagnoses: Sequence[Diagnosis]) -> Html:
     """One self-contained page; several runs have a section each, after a table of them."""
     title = diagnoses[0].verdict if len(diagnoses) == 1 else f"{len(diagnoses)} runs diagnosed"
-    sections = [_run(diagnosis, f"r{number}-") for number, diagnosis in enumerate(diagnoses, start=1)]
+    heading = "h1" if len(diagnoses) == 1 else "h2"
+    sections = [_run(diagnosis, f"r{number}-", heading) for number, diagnosis in enumerate(diagnoses, start=1)]
     overview = _overview(diagnoses) if len(diagnoses) > 1 else None
     foot = element(
         "footer",
@@ -31,27 +34,27 @@ def diagnosis_page(diagnoses: Sequence[Diagnosis]) -> Html:
     return page(f"{title} · hrm-sweep", element("main", overview, sections, foot))
 
 
-def write_report(diagnosis: Diagnosis, path: Path) -> None:
-    """Write the page of one run. Raises OSError, and DiskFullError when there is no room."""
-    write_page(path, diagnosis_page([diagnosis]))
+def write_report(diagnosis: Diagnosis) -> None:
+    """Put report.html into a run directory of ours. A folder that cannot be written, or is full, is left as it is."""
+    if diagnosis.evidence.is_reference:
+        return
+    with contextlib.suppress(OSError, DiskFullError):
+        write_page(RunDirectory(diagnosis.evidence.path).report, diagnosis_page([diagnosis]))
 
 
 def _overview(diagnoses: Sequence[Diagnosis]) -> Html:
-    rows = [
+    entries = [
         element(
-            "tr",
-            element("td", _badge(_state_of(each))),
-            element("td", element("a", str(each.run), href=f"#r{number}-run")),
-            element("td", each.verdict),
+            "li",
+            element("a", str(each.run), href=f"#r{number}-run", class_="path"),
+            element("p", _badge(_state_of(each)), " ", each.verdict),
         )
         for number, each in enumerate(diagnoses, start=1)
     ]
-    head = element("thead", element("tr", (element("th", name, scope="col") for name in ("", "run", "verdict"))))
-    table = element("table", head, element("tbody", rows))
-    return element("nav", element("h1", f"{len(diagnoses)} runs"), element("div", table, class_="scroll"))
+    return element("nav", element("h1", f"{len(diagnoses)} runs"), element("ol", entries))
 
 
-def _run(diagnosis: Diagnosis, prefix: str) -> Html:
+def _run(diagnosis: Diagnosis, prefix: str, heading: str) -> Html:
     run = diagnosis.evidence
     fired = [finding for finding in diagnosis.findings if finding.verdict is Verdict.FIRED]
     reference = reference_for(run)
@@ -66,12 +69,14 @@ def _run(diagnosis: Diagnosis, prefix: str) -> Html:
     return element(
         "section",
         element("p", str(diagnosis.run), class_="path"),
-        element("h1" if prefix == "r1-" else "h2", diagnosis.verdict, class_="verdict"),
+        element(heading, diagnosis.verdict, class_="verdict"),
         _facts(run),
         [element("p", problem, class_="problem") for problem in diagnosis.problems],
         element("h3", "Findings") if fired else None,
         [
-            _finding(finding, numbers, beside.get(finding.rule), _chart_elsewhere(finding, charts, beside), fired, prefix)
+            _finding(
+                finding, numbers, beside.get(finding.rule), _chart_elsewhere(finding, charts, beside), fired, prefix
+            )
             for finding in fired
         ],
         _curves(others, reference, bool(beside), fired, prefix) if charts else element("p", "No metrics, no curves."),
@@ -142,9 +147,7 @@ def _solved(run: Evidence) -> str:
 # Findings -------------------------------------------------------------------------------------------------------------
 
 
-def _chart_elsewhere(
-    finding: Finding, charts: Sequence[RunChart], beside: dict[str, RunChart]
-) -> RunChart | None:
+def _chart_elsewhere(finding: Finding, charts: Sequence[RunChart], beside: dict[str, RunChart]) -> RunChart | None:
     """The chart that shows a finding, where it stands beside another one."""
     if finding.rule in beside:
         return None
@@ -221,7 +224,9 @@ def _evidence(rows: Sequence[EvidenceRow]) -> Html | None:
         }
         body.append(element("tr", (element("td", cells[name]) for name in used)))
     table = element(
-        "table", element("thead", element("tr", (element("th", name, scope="col") for name in used))), element("tbody", body)
+        "table",
+        element("thead", element("tr", (element("th", name, scope="col") for name in used))),
+        element("tbody", body),
     )
     return element("div", table, class_="scroll")
 
@@ -229,7 +234,8 @@ def _evidence(rows: Sequence[EvidenceRow]) -> Html | None:
 def _number(value: float | int | str | bool | None) -> str:
     if value is None:
         return ""
-    return f"{value:.4g}" if isinstance(value, float) else str(json_number(value))
+    shown = json_number(value)
+    return f"{shown:.4g}" if isinstance(shown, float) else str(shown)
 
 
 def _unknown(findings: Sequence[Finding], prefix: str) -> Html | None:
@@ -317,7 +323,9 @@ def _figure(chart: RunChart, fired: Sequence[Finding], prefix: str) -> Html:
 
 def _key(style: str) -> Html:
     """A sample of a line or an area for the legend."""
-    shape = element("path", d="M1 6H19", class_=style) if style.startswith("line") else element(
-        "rect", x=2, y=1, width=16, height=10, class_=style
+    shape = (
+        element("path", d="M1 6H19", class_=style)
+        if style.startswith("line")
+        else element("rect", x=2, y=1, width=16, height=10, class_=style)
     )
     return element("svg", shape, viewBox="0 0 20 12", class_="key", aria_hidden="true")

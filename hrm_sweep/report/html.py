@@ -17,7 +17,7 @@ _STYLE = Path(__file__).with_name("style.css")
 _UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What HTML or UTF-8 does not allow: control characters, and halves of a pair, from undecodable file names."""
 
-_VOID = frozenset({"br", "hr", "meta", "link", "line", "rect", "circle", "path", "use"})
+_VOID = frozenset({"meta", "rect", "circle", "path"})  # what has no end tag while it is empty
 
 
 class Html(str):
@@ -60,7 +60,7 @@ def element(name: str, /, *content: Content, **attributes: str | float | int | N
         for key, value in attributes.items()
         if value is not None
     )
-    if name in _VOID:
+    if name in _VOID and not content:
         return Html(f"<{name}{spelled}/>")
     return Html(f"<{name}{spelled}>{joined(*content)}</{name}>")
 

@@ -21,8 +21,8 @@ _PLACES = tuple(
     for pattern, chart, in_units in (  # the first that is found in the quantity counts
         (r"accuracy \(cells\)", "cells", True),
         (r"^(train|eval) accuracy$", "cells", True),
-        (r"^fall from the best|^width of the 95|minus evaluation$|above the middle", "exact", False),
-        (r"exact_accuracy|^eval count", "exact", True),
+        (r"^fall from the best|^width of the 95|minus evaluation$|above the middle|^eval count", "exact", False),
+        (r"exact_accuracy", "exact", True),
         (r"^slope of lm_loss|^rows at more than twice", "loss", False),
         (r"\blm_loss|^(train |eval )?loss$", "loss", True),
         (r"\bact_steps\b", "act", True),

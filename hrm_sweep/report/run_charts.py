@@ -82,6 +82,7 @@ _KINDS = (
             ("trained.exact_accuracy", "on training puzzles", TRAINED),
             ("halting.exact_accuracy", "when halting is allowed", HALTING),
         ),
+        log=False,
         percent=True,
     ),
     _Kind(
@@ -89,7 +90,7 @@ _KINDS = (
         "ACT steps at halting",
         "mean",
         train=(("act_steps", "train"),),
-        evaluation=(("halting.act_steps", "evaluation, when halting is allowed", HALTING),),
+        evaluation=(("halting.act_steps", "evaluation, where it would halt", HALTING),),
     ),
     _Kind("q_losses", "Q losses", "nats", train=(("q_halt_loss", "q_halt"), ("q_continue_loss", "q_continue"))),
     _Kind(
@@ -105,8 +106,8 @@ _KINDS = (
     ),
     _Kind(
         "embedding",
-        "Movement of the puzzle embedding",
-        "per coordinate, between two rows",
+        "Movement of the embedding",
+        "per coordinate and row",
         train=(
             ("puzzle_emb.mean_abs_movement", "visited rows moved"),
             ("puzzle_emb.expected_movement", "expected: sum of its learning rates"),
@@ -163,12 +164,14 @@ def _curves(
         silhouette=silhouette,
         notes=_notes(kind.key, fired),
         log=kind.log,
-        y_range=(0.0, 1.0) if kind.percent else _act_range(run) if kind.key == "act" else None,
+        y_range=(0.0, 1.0) if kind.key == "cells" else _act_range(run) if kind.key == "act" else None,
         percent=kind.percent,
     )
     legend = [Legend(line.look, line.name) for line in lines]
     legend += [Legend(f"area s{style}", "healthy runs") for style in sorted({area.style for area in areas})[:1]]
-    legend += [Legend("silhouette", "published run, shape only")] if silhouette is not None else []
+    if silhouette is not None:
+        of = "q_continue of the" if kind.key == "q_losses" else "the"
+        legend.append(Legend("silhouette", f"shape of {of} published run"))
     return _finished(kind.key, kind.title, kind.unit, line_chart(chart, f"{prefix}{kind.key}"), legend, fired)
 
 
@@ -192,7 +195,7 @@ def _lines(kind: _Kind, run: Evidence) -> Iterator[Line]:
         yield from _present(run.evaluations, column, name, style)
     if run.is_reference and kind.key in ("q_losses", "q_values"):  # it keeps no train rows
         for style, (column, name) in enumerate(kind.train):
-            yield from _present(run.evaluations, column, f"evaluation: {name}", style)
+            yield from _present(run.evaluations, column, name, style if style == 0 else style + EVALUATED)
 
 
 def _present(curves: Curves, column: str, name: str, style: int) -> Iterator[Line]:
@@ -336,13 +339,11 @@ def _by_act_steps(run: Evidence, prefix: str) -> RunChart | None:
     return RunChart("by_act_steps", title, unit, line_chart(chart, f"{prefix}by_act_steps"), tuple(legend), ())
 
 
-def _of_checkpoints(
-    run: Evidence, x_high: float, fired: Sequence[Finding], prefix: str
-) -> Iterator[RunChart]:
+def _of_checkpoints(run: Evidence, x_high: float, fired: Sequence[Finding], prefix: str) -> Iterator[RunChart]:
     """Movement and norms by module, where checkpoints are all there is."""
     specifications = (
-        ("embedding", "Puzzle embedding", "largest absolute weight"),
-        ("movement", "Movement since the checkpoint before", "share of the weight norm, by module"),
+        ("embedding", "Puzzle embedding", "largest weight"),
+        ("movement", "Movement between checkpoints", "share of the norm"),
         ("weight_norm", "Weight norms", "by module"),
     )
     for key, title, unit in specifications:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 
 LOG_FROM_RATIO = 200.0  # values further apart than this cannot be read on a linear axis
-_LARGEST = 1e150  # beyond it differences overflow
+_LARGEST, _SMALLEST = 1e150, 1e-150  # beyond them differences and ratios overflow
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Scale:
 
 def linear(low: float, high: float, begin: float, end: float) -> Scale:
     low, high = max(low, -_LARGEST), min(high, _LARGEST)
-    if not high > low:
+    if high - low <= _SMALLEST:
         half = max(abs(low) / 2, 0.5)
         low, high = low - half, low + half
     return Scale(low, high, begin, end)
@@ -48,6 +48,7 @@ def linear(low: float, high: float, begin: float, end: float) -> Scale:
 def fitted(values: Floats, begin: float, end: float, *, log: bool | None = None) -> Scale:
     """A scale that holds all finite values with a little room. `log` None: logarithmic when the values ask for it."""
     finite = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
+    finite = np.where(np.abs(finite) < _SMALLEST, 0.0, finite)
     positive = finite[finite > 0]
     if log is None:
         log = len(positive) > 0 and finite.min() >= 0 and positive.max() / np.median(positive) > LOG_FROM_RATIO
@@ -59,7 +60,9 @@ def fitted(values: Floats, begin: float, end: float, *, log: bool | None = None)
     if not len(finite):
         return Scale(0.0, 1.0, begin, end)
     low, high = float(finite.min()), float(finite.max())
-    if low >= 0 and low < 0.5 * high:
+    if low == high == 0:
+        return Scale(0.0, 1.0, begin, end)
+    if low >= 0 and (low < 0.5 * high or low == high):
         low = 0.0
     room = 0.04 * (high - low)
     return linear(low - room if low else low, high + room, begin, end)

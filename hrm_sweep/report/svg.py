@@ -18,7 +18,7 @@ from hrm_sweep.report.scales import Floats, Scale, fitted, linear, spelled
 WIDTH, HEIGHT = 420, 214
 LEFT, RIGHT, TOP, BOTTOM = 46, 412, 22, 184
 POINTS = 400  # of a line that are drawn; a page holds a dozen charts
-_DOTS_UP_TO = 32  # a line of so few points shows each
+_DOTS_UP_TO = 16  # a line of so few points shows each
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ def thinned(x: Floats, y: Floats, points: int = POINTS) -> tuple[Floats, Floats]
     x, y = x[order], np.where(np.isfinite(y), y, np.nan)[order]
     if len(x) <= points:
         return x, y
-    kept: list[int] = []
-    for block in np.array_split(np.arange(len(x)), points // 2):
-        values = y[block]
-        if np.isnan(values).all():
-            kept.append(int(block[0]))
-        else:
-            kept.extend(sorted({int(block[np.nanargmin(values)]), int(block[np.nanargmax(values)])}))
+    size = -(-len(x) // (points // 2))
+    blocks = np.full((-(-len(x) // size), size), np.nan)
+    blocks.ravel()[: len(y)] = y
+    first = size * np.arange(len(blocks))
+    lowest = first + np.argmin(np.where(np.isnan(blocks), np.inf, blocks), axis=1)
+    highest = first + np.argmax(np.where(np.isnan(blocks), -np.inf, blocks), axis=1)
+    kept = np.unique(np.concatenate([lowest, highest]))
     return x[kept], y[kept]
 
 
@@ -198,8 +198,14 @@ def _line(line: Line, x: Scale, y: Scale) -> Html:
     if len(line.x) > _DOTS_UP_TO:
         return drawn
     dots = (
-        element("circle", element("title", f"{line.name}: {spelled(float(value))} at {spelled(float(at))}"),
-                cx=f"{a:g}", cy=f"{b:g}", r="2.6", class_=f"dot s{line.style}")
+        element(
+            "circle",
+            element("title", f"{line.name}: {spelled(float(value))} at {spelled(float(at))}"),
+            cx=f"{a:g}",
+            cy=f"{b:g}",
+            r="2.6",
+            class_=f"dot s{line.style}",
+        )
         for a, b, at, value in zip(across, up, along, values, strict=True)
         if np.isfinite(b)
     )
@@ -248,6 +254,8 @@ def _notes(chart: Chart, x: Scale, y: Scale) -> Iterator[Html]:
         if note.threshold is not None and y.low <= note.threshold <= y.high:
             level = float(y(note.threshold))
             parts.append(element("path", d=f"M{LEFT} {level:g}H{RIGHT}", class_="threshold"))
+            text = f"{100 * note.threshold:.3g}%" if chart.percent else spelled(note.threshold)
+            parts.append(element("text", text, x=LEFT + 3, y=f"{level - 3:g}", class_="value"))
         if note.x is not None and 0 <= note.x <= x.high:
             at = float(x(note.x))
             parts.append(element("path", d=f"M{at:g} {TOP}V{BOTTOM}", class_="step"))

@@ -96,8 +96,8 @@ def _levels(config: RunConfig, bands: RecordedBands) -> Reference:
 def _shapes(config: RunConfig, bands: RecordedBands, factor: float) -> Reference:
     names = {*_BOUNDED_OR_ALIKE, *(("act_steps",) if _same_limit(config, bands) else ())}
     sentence = (
-        f"Shaded: {len(bands.seeds)} healthy runs of the preset {bands.preset}, another configuration than this run's, "
-        "stretched to its planned steps: compare shapes, not values."
+        f"Shaded: {len(bands.seeds)} healthy runs of the preset {bands.preset}, another model or other puzzles than "
+        "this run's, stretched to its planned steps: compare shapes, not values."
     )
     return Reference(
         Fit.SHAPES,
