@@ -107,7 +107,7 @@ _KINDS = (
     _Kind(
         "embedding",
         "Movement of the embedding",
-        "per coordinate and row",
+        "per coordinate",
         train=(
             ("puzzle_emb.mean_abs_movement", "visited rows moved"),
             ("puzzle_emb.expected_movement", "expected: sum of its learning rates"),
@@ -214,7 +214,7 @@ def _act_range(run: Evidence) -> tuple[float, float] | None:
 
 
 def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line]) -> Iterator[Area]:
-    """Behind every line that has one: the whole range, and the middle eight tenths above it."""
+    """Behind every line that has one: from the lowest to the highest run; for the first, also 10 % to 90 % of them."""
     if reference is None:
         return
     drawn = {line.style for line in lines}
@@ -232,7 +232,8 @@ def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line]) -> I
         if band is not None and style in drawn:
             lowest, low, _, high, highest = band.quantiles
             yield Area(band.step, lowest, highest, style)
-            yield Area(band.step, low, high, style)
+            if style == lines[0].style:
+                yield Area(band.step, low, high, style)
 
 
 def _shape(kind: _Kind, reference: Reference | None, run: Evidence) -> Silhouette | None:

@@ -9,6 +9,7 @@ each step. May be interrupted: a run that is complete is not trained again. With
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from hrm_sweep.config import RunConfig, load_config
-from hrm_sweep.diagnosis.reference_bands import QUANTILES, TINY_BANDS
+from hrm_sweep.diagnosis.data_facts import find_data
+from hrm_sweep.diagnosis.reference_bands import QUANTILES, TINY_BANDS, Puzzles
 from hrm_sweep.runs import RunDirectory, State, read_status
 from hrm_sweep.runs.environment import Environment, read_environment
 from hrm_sweep.runs.formats import Curves, read_curves
@@ -85,6 +87,7 @@ def recorded(directories: Sequence[RunDirectory], seeds: Sequence[int]) -> dict[
         "planned_steps": _planned_steps(directories[0]),
         "environment": _versions(environment),
         "config": _config(load_config(directories[0].config)),
+        "puzzles": dataclasses.asdict(_puzzles(directories[0])),
         "quantiles": list(QUANTILES),
         "train": _bands([train for train, _, _ in curves], TRAIN),
         "eval": _bands([evaluations for _, evaluations, _ in curves], EVALUATION),
@@ -100,6 +103,13 @@ def _planned_steps(directory: RunDirectory) -> int:
 def _versions(environment: Environment) -> dict[str, Any]:
     packages = {name: environment.packages[name] for name in ("hrm-sweep", "torch", "numpy")}
     return {**packages, "device": environment.device, "dtype": environment.dtype, "threads": environment.threads}
+
+
+def _puzzles(directory: RunDirectory) -> Puzzles:
+    """What the runs were trained on; the same for every seed."""
+    facts, problem = find_data(load_config(directory.config), directory.path, None)
+    assert facts is not None, problem
+    return Puzzles.of(facts)
 
 
 def _config(config: RunConfig) -> dict[str, Any]:

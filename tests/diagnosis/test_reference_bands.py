@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from hrm_sweep.config import load_config
+from hrm_sweep.data.build import data_folder_for, ensure_data
 from hrm_sweep.diagnosis import gather_evidence
 from hrm_sweep.diagnosis.reference_bands import (
     QUANTILES,
@@ -25,8 +25,16 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 SUDOKU = FIXTURES / "sudoku-4x4"
 
 
-def reference_of(run: Path) -> Reference | None:
-    return reference_for(gather_evidence(run, data=SUDOKU))
+def reference_of(run: Path, data: Path | None = None) -> Reference | None:
+    return reference_for(gather_evidence(run, data=data))
+
+
+@pytest.fixture
+def of_the_preset(healthy: Any, folder: Path) -> Any:
+    """A run whose data_path is where the preset builds its puzzles, which are not there any more."""
+    config = tiny_bands().config.data
+    assert config is not None
+    return healthy.config(data_path=str(data_folder_for(config)))
 
 
 def test_the_bands_are_of_the_preset_as_it_is_shipped() -> None:
@@ -51,13 +59,13 @@ def test_the_file_is_small() -> None:
     assert TINY_BANDS.stat().st_size < 100_000
 
 
-@pytest.mark.parametrize("metric", ["lm_loss", "accuracy", "grad_norm.H_level", "update_norm.H_level"])
-def test_a_healthy_run_lies_in_the_bands(metric: str) -> None:
-    """Its evaluations count other puzzles, made alike; a tenth of a band's span is allowed for ten seeds."""
+@pytest.mark.parametrize("metric", ["lm_loss", "accuracy", "exact_accuracy", "grad_norm.H_level"])
+def test_a_healthy_run_on_puzzles_with_more_blanks_lies_in_the_bands_or_near(metric: str) -> None:
+    """Near: within a tenth of what the band spans over the whole run."""
     band = tiny_bands().train[metric]
     series = gather_evidence(FIXTURES / "runs" / "healthy", data=SUDOKU).train(metric)
     inside = [band.holds(int(step), float(value), 0.1) for step, value in zip(series.step, series.value, strict=True)]
-    assert np.mean(inside) > 0.9
+    assert np.mean(inside) > 0.85
 
 
 def test_a_dead_run_leaves_the_bands() -> None:
@@ -76,40 +84,65 @@ def test_a_band_is_stretched_with_the_run() -> None:
 # Which runs they fit -------------------------------------------------------------------------------------------------
 
 
-def test_the_preset_with_another_seed_is_compared_by_level(healthy: Any) -> None:
-    reference = reference_of(healthy.config(seed=7, data__seed=3, data__test_size=50).path)
+def test_the_preset_with_another_seed_is_compared_by_level(of_the_preset: Any) -> None:
+    reference = reference_of(of_the_preset.config(seed=7).path)
     assert reference is not None
     assert reference.fit is Fit.LEVELS
     assert "differs" not in reference.sentence
 
 
-def test_another_recipe_is_compared_by_level_and_named(healthy: Any) -> None:
-    reference = reference_of(healthy.config(lr=0.5, weight_decay=1.0).path)
+def test_puzzles_of_another_seed_are_alike(healthy: Any) -> None:
+    config = tiny_bands().config.data
+    assert config is not None
+    puzzles = ensure_data(config.model_copy(update={"seed": 3, "test_size": 50}), healthy.path.parent)
+    reference = reference_of(healthy.path, puzzles)
+    assert reference is not None
+    assert reference.fit is Fit.LEVELS
+
+
+def test_another_recipe_is_compared_by_level_and_named(of_the_preset: Any) -> None:
+    reference = reference_of(of_the_preset.config(lr=0.5, weight_decay=1.0).path)
     assert reference is not None
     assert reference.fit is Fit.LEVELS
     assert "This run differs in lr, weight_decay." in reference.sentence
 
 
-def test_movement_between_rows_is_not_compared_where_rows_are_of_other_lengths(healthy: Any) -> None:
-    reference = reference_of(healthy.config(log_interval=20).path)
+def test_movement_between_rows_is_not_compared_where_rows_are_of_other_lengths(of_the_preset: Any) -> None:
+    reference = reference_of(of_the_preset.config(log_interval=20).path)
     assert reference is not None
     assert "puzzle_emb.mean_abs_movement" not in reference.train
 
 
-@pytest.mark.parametrize(
-    "broken",
-    [
-        lambda run: run.config(arch__H_cycles=1),
-        lambda run: run.config(data__max_blanks=9),
-        lambda run: run.config(data=None),
-    ],
-)
-def test_another_model_or_other_puzzles_are_compared_by_shape(healthy: Any, broken: Callable[[Any], Any]) -> None:
-    reference = reference_of(broken(healthy).path)
+def assert_compared_by_shape(reference: Reference | None) -> None:
     assert reference is not None
     assert reference.fit is Fit.SHAPES
     assert "compare shapes, not values" in reference.sentence
     assert not [name for name in reference.train if "norm" in name or "puzzle_emb" in name]
+
+
+def test_another_model_is_compared_by_shape(of_the_preset: Any) -> None:
+    assert_compared_by_shape(reference_of(of_the_preset.config(arch__H_cycles=1).path))
+
+
+def test_puzzles_with_more_blanks_are_compared_by_shape_whatever_the_configuration_says(of_the_preset: Any) -> None:
+    assert_compared_by_shape(reference_of(of_the_preset.path, SUDOKU))
+
+
+@pytest.mark.parametrize("changes", [{"data__max_blanks": 9}, {"data": None}, {"data_path": "elsewhere"}])
+def test_puzzles_that_are_not_found_are_compared_by_shape_unless_their_folder_says_what_they_are(
+    of_the_preset: Any, changes: dict[str, Any]
+) -> None:
+    assert_compared_by_shape(reference_of(of_the_preset.config(**changes).path))
+
+
+def test_act_steps_are_compared_where_their_limit_is_the_same(of_the_preset: Any) -> None:
+    same, other = of_the_preset.config(arch__H_cycles=1), {"arch__halt_max_steps": 4}
+    reference = reference_of(same.path)
+    assert reference is not None
+    assert "act_steps" in reference.train
+    reference = reference_of(same.config(**other).path)
+    assert reference is not None
+    assert "act_steps" not in reference.train
 
 
 def test_the_published_width_is_compared_with_the_shape_of_the_published_run(healthy: Any) -> None:

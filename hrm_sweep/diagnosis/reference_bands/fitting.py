@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 
 from hrm_sweep.config import RunConfig
+from hrm_sweep.data.build import data_folder_for
 from hrm_sweep.diagnosis.evidence import Evidence
 from hrm_sweep.diagnosis.reference_bands.recorded import (
     Band,
+    Puzzles,
     RecordedBands,
     Shape,
     published_shapes,
@@ -17,6 +20,7 @@ from hrm_sweep.diagnosis.reference_bands.recorded import (
 )
 
 PUBLISHED_WIDTH = 512
+ALIKE = 0.05  # puzzles of the generator with the same settings and other seeds agree to 0.01
 _BOUNDED_OR_ALIKE = ("lm_loss", "accuracy", "exact_accuracy", "q_halt_loss", "q_continue_loss")
 """Metrics whose shape carries over to another configuration. Norms go with the width, movement with the learning
 rate."""
@@ -58,7 +62,7 @@ def reference_for(run: Evidence) -> Reference | None:
     if config is None:
         return None
     bands = tiny_bands()
-    if _same_task(config, bands.config) and (run.data is None or run.data.seq_len == _cells(bands.config)):
+    if config.arch == bands.config.arch and _puzzles_alike(run, config, bands):
         return _levels(config, bands)
     if plan is None or not plan.trained_steps:
         return None
@@ -67,26 +71,29 @@ def reference_for(run: Evidence) -> Reference | None:
     return _shapes(config, bands, plan.trained_steps / bands.planned_steps)
 
 
-def _same_task(config: RunConfig, recorded: RunConfig) -> bool:
-    """Same model, and puzzles made alike; seeds and the number of test puzzles do not matter."""
+def _puzzles_alike(run: Evidence, config: RunConfig, bands: RecordedBands) -> bool:
+    """Whether the run trains on puzzles like those of the bands: as they are, or as its data_path says when they are
+    not found. The `data` section alone proves nothing, because data_path goes before it."""
+    if run.data is not None:
+        found, recorded = Puzzles.of(run.data), bands.puzzles
+        return (found.vocab_size, found.seq_len) == (recorded.vocab_size, recorded.seq_len) and (
+            abs(found.train_examples - recorded.train_examples) <= ALIKE * recorded.train_examples
+            and abs(found.given_share - recorded.given_share) <= ALIKE * recorded.given_share
+        )
+    built_there = config.data is not None and Path(config.data_path or "").name == data_folder_for(config.data).name
+    return built_there and _without_seed(config) == _without_seed(bands.config)
 
-    def puzzles(each: RunConfig) -> dict[str, object] | None:
-        return None if each.data is None else each.data.model_dump(exclude={"seed", "test_size"})
 
-    return config.arch == recorded.arch and config.data is not None and puzzles(config) == puzzles(recorded)
-
-
-def _cells(config: RunConfig) -> int:
-    assert config.data is not None
-    return config.data.size**2
+def _without_seed(config: RunConfig) -> dict[str, object] | None:
+    return None if config.data is None else config.data.model_dump(exclude={"seed", "test_size"})
 
 
 def _levels(config: RunConfig, bands: RecordedBands) -> Reference:
     other = [key for key in _RECIPE if getattr(config, key) != getattr(bands.config, key)]
     differs = f" This run differs in {', '.join(other)}." if other else ""
     sentence = (
-        f"Shaded: {len(bands.seeds)} healthy runs of the preset {bands.preset}, recorded with seeds {_span(bands)}; "
-        f"pale from the lowest to the highest run, darker from 10 % to 90 % of them.{differs}"
+        f"Shaded: {len(bands.seeds)} healthy runs of the preset {bands.preset}, recorded with seeds {_span(bands)}, "
+        f"from the lowest to the highest run; darker behind the first curve, 10 % to 90 % of them.{differs}"
     )
     per_row = {} if config.log_interval == bands.config.log_interval else {"puzzle_emb.mean_abs_movement"}
     train = {name: band for name, band in bands.train.items() if name not in per_row}

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hrm_sweep.config import RunConfig
+from hrm_sweep.diagnosis.data_facts import DataFacts
 
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
@@ -50,6 +51,20 @@ class Band:
 
 
 @dataclass(frozen=True)
+class Puzzles:
+    """What makes training puzzles alike: their number, their form, and how much of them is given."""
+
+    vocab_size: int
+    seq_len: int
+    train_examples: int
+    given_share: float
+
+    @staticmethod
+    def of(facts: DataFacts) -> Puzzles:
+        return Puzzles(facts.vocab_size, facts.seq_len, facts.train.examples, facts.train.copied_share)
+
+
+@dataclass(frozen=True)
 class RecordedBands:
     """The bands of one preset.
 
@@ -58,6 +73,7 @@ class RecordedBands:
     planned_steps  optimizer steps of each run.
     environment    versions, device and dtype they were trained with.
     config         the configuration of the runs, without seed and paths.
+    puzzles        what they were trained on.
     train, evaluation  bands by metric, named as in metrics.jsonl; those of a group as `group.name`.
     """
 
@@ -67,6 +83,7 @@ class RecordedBands:
     planned_steps: int
     environment: Mapping[str, str | int]
     config: RunConfig
+    puzzles: Puzzles
     train: Mapping[str, Band]
     evaluation: Mapping[str, Band]
 
@@ -109,6 +126,7 @@ def tiny_bands() -> RecordedBands:
         planned_steps=content["planned_steps"],
         environment=content["environment"],
         config=RunConfig.model_validate(content["config"]),
+        puzzles=Puzzles(**content["puzzles"]),
         train=_bands(content["train"], runs),
         evaluation=_bands(content["eval"], runs),
     )
