@@ -9,7 +9,7 @@ import yaml
 
 from hrm_sweep.diagnosis import Diagnosis, Evidence, EvidenceRow, Finding, Verdict
 from hrm_sweep.diagnosis.finding import json_number
-from hrm_sweep.diagnosis.reference_bands import Reference, reference_for
+from hrm_sweep.diagnosis.reference_bands import reference_for
 from hrm_sweep.errors import DiskFullError
 from hrm_sweep.report.html import Html, element, joined, page, write_page
 from hrm_sweep.report.progress import duration
@@ -72,6 +72,7 @@ def _run(diagnosis: Diagnosis, prefix: str, heading: str) -> Html:
         element(heading, diagnosis.verdict, class_="verdict"),
         _facts(run),
         [element("p", problem, class_="problem") for problem in diagnosis.problems],
+        element("p", reference.sentence, class_="bands") if reference is not None and charts else None,
         element("h3", "Findings") if fired else None,
         [
             _finding(
@@ -79,7 +80,7 @@ def _run(diagnosis: Diagnosis, prefix: str, heading: str) -> Html:
             )
             for finding in fired
         ],
-        _curves(others, reference, bool(beside), fired, prefix) if charts else element("p", "No metrics, no curves."),
+        _curves(others, bool(beside), fired, prefix) if charts else element("p", "No metrics, no curves."),
         _unknown([finding for finding in diagnosis.findings if finding.verdict is Verdict.UNKNOWN], prefix),
         _clear([finding for finding in diagnosis.findings if finding.verdict is Verdict.CLEAR], prefix),
         _configuration(run),
@@ -283,12 +284,9 @@ def _configuration(run: Evidence) -> Html | None:
 # Curves ---------------------------------------------------------------------------------------------------------------
 
 
-def _curves(
-    charts: Sequence[RunChart], reference: Reference | None, some_above: bool, fired: Sequence[Finding], prefix: str
-) -> Html:
+def _curves(charts: Sequence[RunChart], some_above: bool, fired: Sequence[Finding], prefix: str) -> Html:
     return joined(
         element("h3", "Other curves" if some_above else "Curves"),
-        element("p", reference.sentence, class_=f"bands {reference.fit.value}") if reference is not None else None,
         element("div", (_figure(chart, fired, prefix) for chart in charts), class_="charts"),
     )
 
