@@ -152,7 +152,7 @@ def _curves(
     lines = list(_lines(kind, run))
     if not lines:
         return None
-    areas = list(_bands(kind, reference, lines))
+    areas = list(_bands(kind, reference, lines, evaluated=run.is_reference))
     silhouette = _shape(kind, reference, run)
     chart = Chart(
         title=kind.title,
@@ -213,8 +213,10 @@ def _act_range(run: Evidence) -> tuple[float, float] | None:
     return None if config is None else (min(1.0, config.arch.halt_max_steps - 1.0), float(config.arch.halt_max_steps))
 
 
-def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line]) -> Iterator[Area]:
-    """Behind every line that has one: from the lowest to the highest run; for the first, also 10 % to 90 % of them."""
+def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line], *, evaluated: bool) -> Iterator[Area]:
+    """Behind every line that has one: from the lowest to the highest run; for the first, also 10 % to 90 % of them.
+
+    `evaluated`: the lines of train columns were measured in evaluations, because there are no train rows."""
     if reference is None:
         return
     drawn = {line.style for line in lines}
@@ -224,7 +226,7 @@ def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line]) -> I
     elif kind.train:
         main = kind.train[:2] if kind.key in ("q_losses", "q_values") else kind.train[:1]
         styled = [
-            (reference.train.get(column), style if style == 0 else style + EVALUATED)
+            ((reference.evaluation if evaluated else reference.train).get(column), style + EVALUATED * (style > 0))
             for style, (column, _) in enumerate(main)
         ]
         styled += [(reference.evaluation.get(column), style) for column, _, style in kind.evaluation[:1]]
