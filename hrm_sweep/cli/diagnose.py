@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from hrm_sweep.diagnosis import Diagnosis
+    from hrm_sweep.errors import HrmSweepError
 
 Runs = Annotated[
     list[Path] | None,
@@ -41,12 +42,14 @@ def diagnose(
 
     from hrm_sweep.diagnosis import diagnose_run
 
-    diagnoses, errors = [], []
+    diagnoses: list[Diagnosis] = []
+    errors: list[HrmSweepError] = []
     for path in runs:
         try:
             diagnoses.append(diagnose_run(path, data=data))
         except HrmSweepError as unreadable:
             errors.append(unreadable)
+    errors += _write_pages(diagnoses, html)  # before anything is printed: who reads may stop reading
     if as_json:
         mappings = [diagnosis.to_mapping() for diagnosis in diagnoses]
         if mappings:
@@ -55,7 +58,6 @@ def diagnose(
         _print(diagnoses)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
-    _write_pages(diagnoses, html)
     raise typer.Exit(2 if errors else max(diagnosis.exit_code for diagnosis in diagnoses))
 
 
@@ -92,20 +94,23 @@ def _print(diagnoses: list[Diagnosis]) -> None:
         print_diagnosis(diagnosis, console)
 
 
-def _write_pages(diagnoses: list[Diagnosis], html: Path | None) -> None:
-    """The page of each run in its directory, and all of them in `html`. Raises UsageError where that is impossible."""
-    from hrm_sweep.errors import UsageError
+def _write_pages(diagnoses: list[Diagnosis], html: Path | None) -> list[HrmSweepError]:
+    """The page of each run in its directory, and all of them in `html`; what went wrong with the latter."""
+    from hrm_sweep.errors import DiskFullError, UsageError
     from hrm_sweep.report.diagnosis_page import diagnosis_page, write_report
     from hrm_sweep.report.html import write_page
 
     for diagnosis in diagnoses:
         write_report(diagnosis)
     if html is None or not diagnoses:
-        return
+        return []
     try:
         write_page(html, diagnosis_page(diagnoses))
+    except DiskFullError as error:
+        return [error]
     except OSError as error:
-        raise UsageError(f"--html {html}: cannot be written ({error.strerror}); name another file") from None
+        return [UsageError(f"--html {html}: cannot be written ({error.strerror}); name another file")]
+    return []
 
 
 def _explain(rule_id: str) -> None:
