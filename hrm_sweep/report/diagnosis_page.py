@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import yaml
 
-from hrm_sweep.diagnosis import Diagnosis, Evidence, EvidenceRow, Finding, Verdict
-from hrm_sweep.diagnosis.finding import json_number
+from hrm_sweep.diagnosis import Diagnosis, Evidence, Finding, Verdict
 from hrm_sweep.diagnosis.reference_bands import reference_for
 from hrm_sweep.errors import DiskFullError
+from hrm_sweep.report.findings_html import evidence_table, quiet_findings, remedy
 from hrm_sweep.report.html import Html, element, joined, page, write_page
 from hrm_sweep.report.progress import duration
 from hrm_sweep.report.run_charts import RunChart, run_charts
@@ -81,8 +81,12 @@ def _run(diagnosis: Diagnosis, prefix: str, heading: str) -> Html:
             for finding in fired
         ],
         _curves(others, bool(beside), fired, prefix) if charts else element("p", "No metrics, no curves."),
-        _unknown([finding for finding in diagnosis.findings if finding.verdict is Verdict.UNKNOWN], prefix),
-        _clear([finding for finding in diagnosis.findings if finding.verdict is Verdict.CLEAR], prefix),
+        quiet_findings(
+            "Cannot tell", [finding for finding in diagnosis.findings if finding.verdict is Verdict.UNKNOWN], prefix
+        ),
+        quiet_findings(
+            "Clear", [finding for finding in diagnosis.findings if finding.verdict is Verdict.CLEAR], prefix
+        ),
         _configuration(run),
         id=f"{prefix}run",
         class_=f"run {state}",
@@ -172,8 +176,8 @@ def _finding(
         ),
         element("p", _badge(finding.severity.value), " ", element("code", finding.rule), class_="rule"),
         element("p", finding.explanation),
-        _evidence(finding.evidence),
-        _remedy(finding),
+        evidence_table(finding.evidence),
+        remedy(finding),
         _pointer(elsewhere, prefix),
         element("p", "Known from: ", finding.reference, class_="reference"),
         class_="words",
@@ -194,83 +198,6 @@ def _pointer(elsewhere: RunChart | None, prefix: str) -> Html | None:
     return element(
         "p", "Seen in: ", element("a", elsewhere.title, href=f"#{prefix}{elsewhere.key}-figure"), class_="seen"
     )
-
-
-def _remedy(finding: Finding) -> Html | None:
-    if not finding.remedy:
-        return None
-    settings = " ".join(f"{key}={_number(value)}" for key, value in finding.remedy.items())
-    return element("p", "Try: ", element("code", settings), class_="remedy")
-
-
-def _evidence(rows: Sequence[EvidenceRow]) -> Html | None:
-    if not rows:
-        return None
-    head = ("evidence", "step", "value", "threshold", "margin")
-    used = [
-        name
-        for name, values in zip(
-            head, zip(*((r.quantity, r.step, r.value, r.threshold, r.margin) for r in rows), strict=True), strict=True
-        )
-        if any(value is not None for value in values)
-    ]
-    body = []
-    for row in rows:
-        cells = {
-            "evidence": row.quantity,
-            "step": "" if row.step is None else f"{row.step:,}",
-            "value": _number(row.value),
-            "threshold": _number(row.threshold),
-            "margin": "" if row.margin is None else f"{row.margin:+.3g}",
-        }
-        body.append(element("tr", (element("td", cells[name]) for name in used)))
-    table = element(
-        "table",
-        element("thead", element("tr", (element("th", name, scope="col") for name in used))),
-        element("tbody", body),
-    )
-    return element("div", table, class_="scroll")
-
-
-def _number(value: float | int | str | bool | None) -> str:
-    if value is None:
-        return ""
-    shown = json_number(value)
-    return f"{shown:.4g}" if isinstance(shown, float) else str(shown)
-
-
-def _unknown(findings: Sequence[Finding], prefix: str) -> Html | None:
-    if not findings:
-        return None
-    entries = [
-        element(
-            "div",
-            element("dt", element("code", finding.rule)),
-            element("dd", finding.explanation),
-            id=f"{prefix}{finding.rule}",
-            data_rule=finding.rule,
-        )
-        for finding in findings
-    ]
-    return element(
-        "details", element("summary", f"Cannot tell ({len(findings)})"), element("dl", entries, class_="rules")
-    )
-
-
-def _clear(findings: Sequence[Finding], prefix: str) -> Html | None:
-    if not findings:
-        return None
-    entries = [
-        element(
-            "div",
-            element("dt", element("code", finding.rule)),
-            element("dd", finding.explanation, _evidence(finding.evidence)),
-            id=f"{prefix}{finding.rule}",
-            data_rule=finding.rule,
-        )
-        for finding in findings
-    ]
-    return element("details", element("summary", f"Clear ({len(findings)})"), element("dl", entries, class_="rules"))
 
 
 def _configuration(run: Evidence) -> Html | None:

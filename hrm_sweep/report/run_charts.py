@@ -10,6 +10,7 @@ import numpy as np
 
 from hrm_sweep.diagnosis import Evidence, EvidenceRow, Finding
 from hrm_sweep.diagnosis.reference_bands import Band, Reference
+from hrm_sweep.report.chart_kinds import EVALUATED, KINDS, ChartKind
 from hrm_sweep.report.heat_map import HeatMap, binned, heat_map
 from hrm_sweep.report.html import Html
 from hrm_sweep.report.quantities import home_of, place_of
@@ -19,7 +20,6 @@ from hrm_sweep.runs.formats import Curves, Series
 
 _MODULES = ("H_level", "L_level", "q_head", "lm_head", "embed_tokens", "embed_pos", "puzzle_emb")
 _LOOK_AHEAD = 4.0  # a young run is drawn with up to four times its length of what healthy runs did next
-EVALUATED, TRAINED, HALTING = 1, 2, 3  # styles; train rows are 0
 
 
 @dataclass(frozen=True)
@@ -42,84 +42,6 @@ class RunChart:
     findings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Kind:
-    """One chart: (column, name) of the train rows and of the evaluations, or a group of columns by module."""
-
-    key: str
-    title: str
-    unit: str
-    train: tuple[tuple[str, str], ...] = ()
-    evaluation: tuple[tuple[str, str, int], ...] = ()
-    group: str | None = None
-    log: bool | None = None
-    percent: bool = False
-
-
-_KINDS = (
-    _Kind(
-        "loss",
-        "Loss over the cells",
-        "nats",
-        train=(("lm_loss", "train"), ("loss", "train, with the Q losses")),
-        evaluation=(("lm_loss", "evaluation", EVALUATED), ("trained.lm_loss", "on training puzzles", TRAINED)),
-    ),
-    _Kind(
-        "cells",
-        "Cells right",
-        "share",
-        train=(("accuracy", "train"),),
-        evaluation=(("accuracy", "evaluation", EVALUATED), ("trained.accuracy", "on training puzzles", TRAINED)),
-        percent=True,
-    ),
-    _Kind(
-        "exact",
-        "Puzzles solved",
-        "share",
-        train=(("exact_accuracy", "train"),),
-        evaluation=(
-            ("exact_accuracy", "evaluation", EVALUATED),
-            ("trained.exact_accuracy", "on training puzzles", TRAINED),
-            ("halting.exact_accuracy", "when halting is allowed", HALTING),
-        ),
-        log=False,
-        percent=True,
-    ),
-    _Kind(
-        "act",
-        "ACT steps at halting",
-        "mean",
-        train=(("act_steps", "train"),),
-        evaluation=(("halting.act_steps", "evaluation, where it would halt", HALTING),),
-    ),
-    _Kind("q_losses", "Q losses", "nats", train=(("q_halt_loss", "q_halt"), ("q_continue_loss", "q_continue"))),
-    _Kind(
-        "q_values",
-        "Q values",
-        "logits",
-        train=(
-            ("q_halt_mean", "q_halt, mean"),
-            ("q_continue_mean", "q_continue, mean"),
-            ("q_halt_std", "q_halt, spread"),
-            ("q_continue_std", "q_continue, spread"),
-        ),
-    ),
-    _Kind(
-        "embedding",
-        "Movement of the embedding",
-        "per coordinate",
-        train=(
-            ("puzzle_emb.mean_abs_movement", "visited rows moved"),
-            ("puzzle_emb.expected_movement", "expected: sum of its learning rates"),
-        ),
-    ),
-    _Kind("lr", "Learning rates", "", train=(("lr", "lr"), ("puzzle_emb_lr", "puzzle_emb_lr"))),
-    _Kind("grad_norm", "Gradient norms", "by module", group="grad_norm", log=True),
-    _Kind("update_norm", "Update norms", "by module, of one step", group="update_norm", log=True),
-    _Kind("weight_norm", "Weight norms", "by module", group="weight_norm", log=True),
-)
-
-
 def run_charts(run: Evidence, fired: Sequence[Finding], reference: Reference | None, prefix: str) -> list[RunChart]:
     """Every chart that has something to show, in the order in which one looks at a run.
 
@@ -128,7 +50,7 @@ def run_charts(run: Evidence, fired: Sequence[Finding], reference: Reference | N
     """
     x_high = _x_high(run)
     charts = []
-    for kind in _KINDS:
+    for kind in KINDS:
         charts.append(_curves(kind, run, reference, x_high, fired, prefix))
         if kind.key == "act":
             charts.append(_histogram(run, x_high, fired, prefix))
@@ -147,7 +69,7 @@ def _x_high(run: Evidence) -> float:
 
 
 def _curves(
-    kind: _Kind, run: Evidence, reference: Reference | None, x_high: float, fired: Sequence[Finding], prefix: str
+    kind: ChartKind, run: Evidence, reference: Reference | None, x_high: float, fired: Sequence[Finding], prefix: str
 ) -> RunChart | None:
     lines = list(_lines(kind, run))
     if not lines:
@@ -182,7 +104,7 @@ def _finished(
     return RunChart(key, title, unit, drawing, tuple(legend), findings)
 
 
-def _lines(kind: _Kind, run: Evidence) -> Iterator[Line]:
+def _lines(kind: ChartKind, run: Evidence) -> Iterator[Line]:
     if kind.group is not None:
         by_module = run.rows.group(kind.group)
         for style, module in enumerate(_MODULES):
@@ -213,7 +135,7 @@ def _act_range(run: Evidence) -> tuple[float, float] | None:
     return None if config is None else (min(1.0, config.arch.halt_max_steps - 1.0), float(config.arch.halt_max_steps))
 
 
-def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line], *, evaluated: bool) -> Iterator[Area]:
+def _bands(kind: ChartKind, reference: Reference | None, lines: Sequence[Line], *, evaluated: bool) -> Iterator[Area]:
     """Behind every line that has one: from the lowest to the highest run; for the first, also 10 % to 90 % of them.
 
     `evaluated`: the lines of train columns were measured in evaluations, because there are no train rows."""
@@ -238,7 +160,7 @@ def _bands(kind: _Kind, reference: Reference | None, lines: Sequence[Line], *, e
                 yield Area(band.step, low, high, style)
 
 
-def _shape(kind: _Kind, reference: Reference | None, run: Evidence) -> Silhouette | None:
+def _shape(kind: ChartKind, reference: Reference | None, run: Evidence) -> Silhouette | None:
     plan = run.known_plan
     column = kind.train[0][0] if kind.train else ""
     if kind.key == "q_losses":

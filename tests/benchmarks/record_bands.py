@@ -1,6 +1,6 @@
 """Records the healthy reference bands of `hrm_v1_tiny`: hrm_sweep/diagnosis/reference_bands/hrm_v1_tiny.json.
 
-    python tests/benchmarks/record_bands.py --runs trials/bands --seeds 20
+    python tests/benchmarks/record_bands.py --runs trials/bands --seeds 10
 
 Trains the preset once per seed, one thread each, about a minute a run, and writes down how far the runs lie apart at
 each step. May be interrupted: a run that is complete is not trained again. With --only-write nothing is trained.
@@ -39,7 +39,7 @@ EVALUATION = ("loss", "lm_loss", "accuracy", "exact_accuracy", "q_halt_loss")
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("trials/bands"), help="where the runs lie")
-    parser.add_argument("--seeds", type=int, default=20, help="seeds 0 to N - 1")
+    parser.add_argument("--seeds", type=int, default=10, help="seeds 0 to N - 1")
     parser.add_argument("--only-write", action="store_true", help="train nothing, use the runs that are complete")
     parser.add_argument("--output", type=Path, default=TINY_BANDS)
     options = parser.parse_args()
