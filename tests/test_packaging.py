@@ -20,6 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 LIST_WHAT_IS_SHIPPED = """
 import json, hrm_sweep
 from hrm_sweep.config import load_config, preset_names, read_yaml_mapping, search_spaces_folder, space_names
+from hrm_sweep.diagnosis.reference_bands import published_shapes, tiny_bands
+from hrm_sweep.report.html import page
+tiny_bands(), published_shapes(), page("its style sheet")
 for name in preset_names():
     load_config(name)
 for name in space_names():
@@ -90,7 +93,7 @@ def test_the_checkout_finds_what_it_ships_from_any_folder(folder: Path) -> None:
 
 
 @pytest.mark.proof
-def test_the_wheel_carries_presets_and_search_spaces(installed: Installed) -> None:
+def test_the_wheel_carries_presets_search_spaces_and_what_pages_need(installed: Installed) -> None:
     code, spaces_folder, presets, spaces = json.loads(installed.run("python", "-c", LIST_WHAT_IS_SHIPPED))
     assert Path(code).is_relative_to(installed.environment)
     assert Path(spaces_folder).is_relative_to(installed.environment)

@@ -10,6 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from hrm_sweep.diagnosis import Diagnosis
+    from hrm_sweep.errors import HrmSweepError
 
 Runs = Annotated[
     list[Path] | None,
@@ -17,16 +18,19 @@ Runs = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a report: docs/diagnosis.md.")]
 Explain = Annotated[str | None, typer.Option("--explain", metavar="RULE", help="Print the catalogue entry of a rule.")]
+Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the curves of each run.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The puzzle folder, where it has moved.")]
 
 
-def diagnose(runs: Runs = None, as_json: AsJson = False, explain: Explain = None, data: Data = None) -> None:
+def diagnose(
+    runs: Runs = None, as_json: AsJson = False, html: Html = None, explain: Explain = None, data: Data = None
+) -> None:
     """Say what is wrong with a run, and why.
 
     Works on finished, live, killed and damaged runs. Exit code: 0 healthy, 1 a rule fired at warning or above,
-    2 not a run directory.
+    2 not a run directory. Leaves diagnosis.json and report.html in run directories of hrm-sweep.
 
-    Example: hrm-sweep diagnose trials/quickstart/0003 --json
+    Example: hrm-sweep diagnose trials/quickstart/0003 --html report.html
     """
     from hrm_sweep.errors import HrmSweepError, UsageError  # everything here: --help must not load numpy
 
@@ -38,12 +42,14 @@ def diagnose(runs: Runs = None, as_json: AsJson = False, explain: Explain = None
 
     from hrm_sweep.diagnosis import diagnose_run
 
-    diagnoses, errors = [], []
+    diagnoses: list[Diagnosis] = []
+    errors: list[HrmSweepError] = []
     for path in runs:
         try:
             diagnoses.append(diagnose_run(path, data=data))
         except HrmSweepError as unreadable:
             errors.append(unreadable)
+    errors += _write_pages(diagnoses, html)  # before anything is printed: who reads may stop reading
     if as_json:
         mappings = [diagnosis.to_mapping() for diagnosis in diagnoses]
         if mappings:
@@ -86,6 +92,25 @@ def _print(diagnoses: list[Diagnosis]) -> None:
         if number:
             console.print()
         print_diagnosis(diagnosis, console)
+
+
+def _write_pages(diagnoses: list[Diagnosis], html: Path | None) -> list[HrmSweepError]:
+    """The page of each run in its directory, and all of them in `html`; what went wrong with the latter."""
+    from hrm_sweep.errors import DiskFullError, UsageError
+    from hrm_sweep.report.diagnosis_page import diagnosis_page, write_report
+    from hrm_sweep.report.html import write_page
+
+    for diagnosis in diagnoses:
+        write_report(diagnosis)
+    if html is None or not diagnoses:
+        return []
+    try:
+        write_page(html, diagnosis_page(diagnoses))
+    except DiskFullError as error:
+        return [error]
+    except OSError as error:
+        return [UsageError(f"--html {html}: cannot be written ({error.strerror}); name another file")]
+    return []
 
 
 def _explain(rule_id: str) -> None:

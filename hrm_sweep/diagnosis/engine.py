@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ class Diagnosis:
     findings  every rule exactly once, ranked: sick ones first, causes before their consequences.
     fatal     the first finding that may end a run in mid-sweep, or None.
     problems  what was there and could not be read.
+    evidence  what the findings rest on, for those who draw it.
     """
 
     run: Path
     verdict: str
     findings: tuple[Finding, ...]
     fatal: Finding | None
-    problems: tuple[str, ...] = ()
+    problems: tuple[str, ...]
+    evidence: Evidence = field(repr=False, compare=False)
 
     @property
     def leading(self) -> Finding | None:
@@ -77,7 +79,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     findings = rank([judge(rule, evidence) for rule in rules], rules)
     fatal_ids = {rule.id for rule in rules if rule.fatal}
     fatal = next((each for each in findings if each.rule in fatal_ids and _is_error(each)), None)
-    return Diagnosis(evidence.path, verdict_sentence(evidence, findings), findings, fatal, evidence.problems)
+    return Diagnosis(evidence.path, verdict_sentence(evidence, findings), findings, fatal, evidence.problems, evidence)
 
 
 def judge(rule: Rule, evidence: Evidence) -> Finding:

@@ -275,12 +275,17 @@ def _diagnosed(directory: RunDirectory, say: Callable[[str], None]) -> str | Non
     if not directory.metrics.is_file():
         return None
     from hrm_sweep.diagnosis import diagnose_run  # a second of rules to load, needed at the end of a trial only
+    from hrm_sweep.report.diagnosis_page import write_report
 
     try:
         diagnosis = diagnose_run(directory.path, write=True)
     except Exception as error:
         say(f"{directory.path}: could not be diagnosed: {type(error).__name__}: {error}")
         return None
+    try:
+        write_report(diagnosis)
+    except Exception as error:
+        say(f"{directory.path}: its report could not be drawn: {type(error).__name__}: {error}")
     return diagnosis.leading.title if diagnosis.leading is not None else diagnosis.verdict
 
 

@@ -65,6 +65,35 @@ def test_an_unreadable_run_exits_with_2_and_the_others_are_still_reported(health
     assert "Healthy" in result.stdout
 
 
+def test_html_is_written_and_the_run_directory_gets_its_report(healthy: Path) -> None:
+    result = run(healthy, "--html", "pages/all.html")
+    assert result.exit_code == 0
+    assert "Healthy: no rule fired" in Path("pages/all.html").read_text()
+    assert "Healthy: no rule fired" in (healthy / "report.html").read_text()
+
+
+def test_html_goes_with_json_and_with_several_runs(healthy: Path, frozen: Path) -> None:
+    result = run(healthy, frozen, "--json", "--html", "all.html")
+    assert result.exit_code == 1
+    assert len(json.loads(result.stdout)) == 2
+    assert "2 runs" in Path("all.html").read_text()
+    assert sorted(path.name for path in frozen.iterdir()) == ["all_config.yaml", "step_312", "step_624"]
+
+
+def test_html_that_cannot_be_written_is_an_error_and_leaves_nothing(healthy: Path) -> None:
+    Path("folder").mkdir()
+    result = run(healthy, "--html", "folder")
+    assert result.exit_code == 2
+    assert result.stderr == "error: --html folder: cannot be written (Is a directory); name another file\n"
+    assert "Healthy" in result.stdout
+    assert sorted(path.name for path in Path().iterdir()) == ["folder", "healthy"]
+
+
+def test_without_a_readable_run_there_is_no_page(folder: Path) -> None:
+    assert run("nowhere", "--html", "all.html").exit_code == 2
+    assert not Path("all.html").exists()
+
+
 def test_explain_prints_the_catalogue_entry(folder: Path) -> None:
     result = run("--explain", "frozen_puzzle_embedding")
     assert result.exit_code == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 from typing import Any
@@ -66,7 +67,8 @@ def test_a_trial_is_diagnosed_and_its_files_attached_before_it_is_told(
     trial = run_next(study)
     assert seen == [True]
     assert trial.user_attrs["verdict"]
-    assert json.loads(study.run_directory(0).diagnosis.read_text())["verdict"]
+    verdict = json.loads(study.run_directory(0).diagnosis.read_text())["verdict"]
+    assert verdict in html.unescape(study.run_directory(0).report.read_text())
     names = {json.loads(value)["filename"] for key, value in trial.system_attrs.items() if key.startswith("artifacts:")}
     assert names == {"config.yaml", "diagnosis.json"}
     assert len(list(ARTIFACTS.iterdir())) == 2
@@ -82,6 +84,18 @@ def test_a_diagnosis_that_fails_costs_nobody_their_trial(
     trial = run_next(make_study())
     assert trial.state is TrialState.COMPLETE
     assert "verdict" not in trial.user_attrs
+
+
+def test_a_report_that_cannot_be_drawn_costs_nobody_their_verdict(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("hrm_sweep.report.diagnosis_page.write_report", broken)
+    trial = run_next(make_study())
+    assert trial.state is TrialState.COMPLETE
+    assert trial.user_attrs["verdict"]
 
 
 def test_a_dead_run_is_pruned_with_its_reason_and_keeps_nothing_but_metrics(make_study: MakeStudy) -> None:
