@@ -1,4 +1,4 @@
-"""Run directories of any origin: each format has `recognises(path)` and `read(path)`."""
+"""Run directories of any origin: each format has `recognises(path)` and `read(path)`. Beside them, exported metrics."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from hrm_sweep.errors import RunDirectoryError
 from hrm_sweep.runs.formats import ours, reference
 from hrm_sweep.runs.formats.curves import Curves, CurvesBuilder, Series, read_curves
 from hrm_sweep.runs.formats.recorded import RecordedRun, Source
+from hrm_sweep.runs.formats.wandb import read_history
 
-__all__ = ["Curves", "CurvesBuilder", "RecordedRun", "Series", "Source", "read_curves", "read_run"]
+__all__ = ["Curves", "CurvesBuilder", "RecordedRun", "Series", "Source", "read_curves", "read_history", "read_run"]
 
 
 def read_run(path: Path) -> RecordedRun:
