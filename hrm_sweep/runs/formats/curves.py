@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,11 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 
+Names = tuple[tuple[str, ...], ...]  # of a row: its scalars, its groups, then the members of each group
+
 _STAMP = ("step", "epoch", "time_s")
+_NO_VALUES = (*_STAMP, "kind", "act_histogram")
+_LINES_AT_ONCE = 64  # parsed together: a quarter faster than line by line
 _STEP_LIMIT = 2**53  # steps pass through float64
 
 
@@ -95,11 +101,43 @@ class Curves:
         return {key.removeprefix(prefix): series for key, series in self.columns.items() if key.startswith(prefix)}
 
 
+@dataclass(frozen=True)
+class _Layout:
+    """What rows with the same names hold: `scalars` and `groups` are those names, `get_*` take their values."""
+
+    scalars: tuple[str, ...]
+    groups: tuple[str, ...]
+    get_scalars: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    get_groups: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+
+    @staticmethod
+    def of(record: Mapping[str, Any]) -> _Layout:
+        names = [name for name in record if name not in _NO_VALUES]
+        groups = tuple(name for name in names if isinstance(record[name], dict))
+        scalars = tuple(name for name in names if name not in groups)
+        return _Layout(scalars, groups, _getter(scalars), _getter(groups))
+
+    def values(self, record: Mapping[str, Any]) -> tuple[Names, list[Any]]:
+        groups = self.get_groups(record)
+        flat = [*self.get_scalars(record)]
+        for group in groups:
+            flat += group.values()
+        return (self.scalars, self.groups, *map(tuple, groups)), flat
+
+
+def _getter(names: tuple[str, ...]) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """`itemgetter`, but for one name or none it gives a tuple as well."""
+    if len(names) > 1:
+        return itemgetter(*names)
+    return lambda record: tuple(record[name] for name in names)
+
+
 class CurvesBuilder:
     """Collects rows. Rows that carry the same names share one block of numbers, which is what makes it fast."""
 
     def __init__(self) -> None:
-        self._blocks: dict[tuple[Any, ...], tuple[array[float], array[int]]] = {}
+        self._layouts: dict[tuple[str, ...], _Layout] = {}
+        self._blocks: dict[Names, tuple[array[float], array[int]]] = {}
         self._stamps = array("d")
         self._histograms: dict[int, tuple[array[int], array[int]]] = {}  # by width: counts, rows
 
@@ -108,27 +146,10 @@ class CurvesBuilder:
         stamp = [float(record[name]) for name in _STAMP]
         if not 0 <= stamp[0] < _STEP_LIMIT:
             raise ValueError(f"step {record['step']} is no step")
-        signature: list[Any] = []
-        flat: list[Any] = []
-        histogram = array("q")
-        for name, value in record.items():
-            if name in _STAMP or name == "kind" or value is None:
-                continue
-            if isinstance(value, dict):
-                present = value if None not in value.values() else {k: v for k, v in value.items() if v is not None}
-                signature.append((name, *present))
-                flat.extend(present.values())
-            elif name == "act_histogram":
-                histogram = array("q", value)
-            else:
-                signature.append(name)
-                flat.append(value)
-        try:
-            numbers = array("d", flat)
-        except TypeError:  # the strings NaN and Infinity
-            numbers = array("d", [float(value) for value in flat])
+        histogram = array("q", record.get("act_histogram") or ())
+        names, numbers = self._numbers(record)
         row = len(self._stamps) // len(_STAMP)
-        values, rows = self._blocks.setdefault(tuple(signature), (array("d"), array("q")))
+        values, rows = self._blocks.setdefault(names, (array("d"), array("q")))
         values.extend(numbers)
         rows.append(row)
         self._stamps.extend(stamp)
@@ -136,6 +157,19 @@ class CurvesBuilder:
             counts, rows = self._histograms.setdefault(len(histogram), (array("q"), array("q")))
             counts.extend(histogram)
             rows.append(row)
+
+    def _numbers(self, record: Mapping[str, Any]) -> tuple[Names, array[float]]:
+        keys = tuple(record)
+        layout = self._layouts.get(keys)
+        if layout is None:
+            layout = self._layouts[keys] = _Layout.of(record)
+        try:  # nearly every row is laid out as one before it and holds nothing but numbers
+            names, flat = layout.values(record)
+            return names, array("d", flat)
+        except (TypeError, AttributeError):  # NaN as a string, null, a group where the row before had a number
+            record = _without_null(record)
+            names, flat = _Layout.of(record).values(record)
+            return names, array("d", [float(value) for value in flat])
 
     def build(self) -> Curves:
         stamps = np.array(self._stamps, dtype=np.float64).reshape(-1, len(_STAMP))
@@ -165,8 +199,10 @@ class CurvesBuilder:
 
     def _columns(self, step: Steps) -> dict[str, Series]:
         parts: dict[str, list[tuple[Steps, Floats]]] = {}
-        for signature, (values, rows) in self._blocks.items():
-            names = _names(signature)
+        for (scalars, groups, *inner), (values, rows) in self._blocks.items():
+            names = [*scalars]
+            for group, members in zip(groups, inner, strict=True):
+                names += [f"{group}.{member}" for member in members]
             table = np.array(values, dtype=np.float64).reshape(len(rows), len(names))
             for name, column in zip(names, table.T, strict=True):
                 parts.setdefault(name, []).append((np.array(rows, dtype=np.int64), column))
@@ -178,11 +214,10 @@ class CurvesBuilder:
         return columns
 
 
-def _names(signature: Iterable[Any]) -> list[str]:
-    names: list[str] = []
-    for entry in signature:
-        names.extend([entry] if isinstance(entry, str) else [f"{entry[0]}.{name}" for name in entry[1:]])
-    return names
+def _without_null(record: Mapping[str, Any]) -> dict[str, Any]:
+    present = {name: value for name, value in record.items() if value is not None}
+    groups = {name: value for name, value in present.items() if isinstance(value, dict)}
+    return present | {name: {k: v for k, v in group.items() if v is not None} for name, group in groups.items()}
 
 
 def no_rows() -> Curves:
@@ -198,10 +233,28 @@ def read_curves(path: Path) -> tuple[Curves, Curves, int]:
     train, evaluation, left_out = CurvesBuilder(), CurvesBuilder(), 0
     if path.is_file():
         with path.open("rb") as handle:
-            for line in handle:
-                try:
-                    record = json.loads(line)
-                    (evaluation if record["kind"] == "eval" else train).add(record)
-                except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
-                    left_out += 1
+            while lines := list(islice(handle, _LINES_AT_ONCE)):
+                for record in _records(lines):
+                    try:
+                        (evaluation if record["kind"] == "eval" else train).add(record)
+                    except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
+                        left_out += 1
     return train.build(), evaluation.build(), left_out
+
+
+def _records(lines: list[bytes]) -> list[Any]:
+    """What each line holds, None for a line that is no JSON."""
+    try:
+        together = json.loads(b"[" + b",".join(lines) + b"]")
+        if len(together) == len(lines):
+            return list(together)
+    except (ValueError, RecursionError):
+        pass
+    return [_record(line) for line in lines]
+
+
+def _record(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None
