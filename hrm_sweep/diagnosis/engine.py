@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import Finding, Verdict
 from hrm_sweep.diagnosis.gather import Export, gather_evidence
@@ -82,7 +84,8 @@ def diagnose_run(
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Judge evidence by every rule. Pure: the same evidence gives the same diagnosis."""
     rules = all_rules()
-    findings = rank([judge(rule, evidence) for rule in rules], rules)
+    with np.errstate(all="ignore"):  # numbers that are none are what rules look for
+        findings = rank([judge(rule, evidence) for rule in rules], rules)
     fatal_ids = {rule.id for rule in rules if rule.fatal}
     fatal = next((each for each in findings if each.rule in fatal_ids and _is_error(each)), None)
     return Diagnosis(evidence.path, verdict_sentence(evidence, findings), findings, fatal, evidence.problems)

@@ -144,6 +144,7 @@ def _best_exact(run: Evidence) -> EvidenceRow:
     known = [(name, series.finite()) for name, series in found if series is not None and len(series.finite())]
     if not known:
         run.evaluated("exact_accuracy")  # raises, and says why there is none
+        raise MissingEvidence("a finite exact_accuracy in the evaluations or the train rows")
     name, series = known[0]
     if name == "eval" and not series.value.any() and len(known) > 1 and run.measured_step > 2 * series.last_step:
         name, series = known[1]  # the evaluations are stale: the train rows are twice as far

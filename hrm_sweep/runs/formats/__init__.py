@@ -14,7 +14,14 @@ __all__ = ["Curves", "CurvesBuilder", "RecordedRun", "Series", "Source", "read_c
 
 
 def read_run(path: Path) -> RecordedRun:
-    """The run in the folder `path`. Raises RunDirectoryError when the folder is missing or holds no run."""
+    """The run in the folder `path`. Raises RunDirectoryError when the folder is missing, closed or holds no run."""
+    try:
+        return _read_run(path)
+    except OSError as error:  # a folder that may not be looked into
+        raise RunDirectoryError(f"{error.filename or path}: cannot be read: {error.strerror}") from None
+
+
+def _read_run(path: Path) -> RecordedRun:
     if not path.exists():
         raise RunDirectoryError(f"{path}: there is no such folder; name a run directory, for example one under trials/")
     if not path.is_dir():
