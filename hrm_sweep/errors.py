@@ -6,6 +6,7 @@ HrmSweepError
  ├─ DataError          a puzzle folder, a CSV file, a published set
  ├─ CheckpointError    weights or a training state that cannot be loaded
  ├─ RunDirectoryError  a run directory that is missing, foreign, locked or damaged
+ ├─ MetricsError       an export of metrics that cannot be used
  ├─ TrainingError      a run that cannot go on
  │   ├─ NonFiniteError the loss or a gradient became NaN or infinite
  │   └─ DiskFullError  a file of the run could not be written
@@ -39,6 +40,10 @@ class CheckpointError(HrmSweepError):
 
 class RunDirectoryError(HrmSweepError):
     """A run directory that is missing, foreign, locked or damaged."""
+
+
+class MetricsError(HrmSweepError):
+    """An export of metrics that cannot be used."""
 
 
 class TrainingError(HrmSweepError):

@@ -20,10 +20,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a re
 Explain = Annotated[str | None, typer.Option("--explain", metavar="RULE", help="Print the catalogue entry of a rule.")]
 Html = Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write a page with the curves of each run.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The puzzle folder, where it has moved.")]
+Metrics = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--metrics",
+        metavar="FILE",
+        help="Metrics that the reference logged: a history exported from Weights & Biases, CSV or JSON. RUN_DIR may "
+        "then be left out, and the option given again for further files.",
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="The run's all_config.yaml, for --metrics alone.")
+]
 
 
 def diagnose(
-    runs: Runs = None, as_json: AsJson = False, html: Html = None, explain: Explain = None, data: Data = None
+    runs: Runs = None,
+    as_json: AsJson = False,
+    html: Html = None,
+    explain: Explain = None,
+    data: Data = None,
+    metrics: Metrics = None,
+    config: Config = None,
 ) -> None:
     """Say what is wrong with a run, and why.
 
@@ -31,29 +49,37 @@ def diagnose(
     2 not a run directory. Leaves diagnosis.json and report.html in run directories of hrm-sweep.
 
     Example: hrm-sweep diagnose trials/quickstart/0003 --html report.html
+
+    Example: hrm-sweep diagnose --metrics history.csv --config all_config.yaml --data data/sudoku-extreme-1k
     """
     from hrm_sweep.errors import HrmSweepError, UsageError  # everything here: --help must not load numpy
 
     if explain is not None:
         _explain(explain)
         return
-    if not runs:
+    if not runs and not metrics:
         raise UsageError("no run directory named; try `hrm-sweep diagnose trials/runs/NAME`, or --explain RULE")
+    if metrics and len(runs or []) > 1:
+        raise UsageError(f"--metrics belongs to one run, and {len(runs or [])} are named; diagnose them one by one")
+    if config is not None and (runs or not metrics):
+        raise UsageError("--config goes with --metrics where there is no RUN_DIR, which has a configuration of its own")
 
-    from hrm_sweep.diagnosis import diagnose_run
+    from hrm_sweep.diagnosis import Export, diagnose_run
 
+    export = Export(tuple(metrics), config) if metrics else None
     diagnoses: list[Diagnosis] = []
     errors: list[HrmSweepError] = []
-    for path in runs:
+    targets: list[Path | None] = [*runs] if runs else [None]
+    for path in targets:
         try:
-            diagnoses.append(diagnose_run(path, data=data))
+            diagnoses.append(diagnose_run(path, data=data, export=export))
         except HrmSweepError as unreadable:
             errors.append(unreadable)
     errors += _write_pages(diagnoses, html)  # before anything is printed: who reads may stop reading
     if as_json:
         mappings = [diagnosis.to_mapping() for diagnosis in diagnoses]
         if mappings:
-            typer.echo(json.dumps(mappings if len(runs) > 1 else mappings[0], indent=1, allow_nan=False))
+            typer.echo(json.dumps(mappings if len(targets) > 1 else mappings[0], indent=1, allow_nan=False))
     else:
         _print(diagnoses)
     for error in errors:

@@ -75,7 +75,10 @@ def read_checkpoints(weights: Sequence[tuple[int, Path]]) -> tuple[tuple[Checkpo
 def _load(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     from hrm_sweep.model.checkpoint import load_weights  # torch: half a second, and only runs of the reference need it
 
-    return {name: tensor.float().numpy() for name, tensor in load_weights(path).items()}
+    try:
+        return {name: tensor.float().numpy() for name, tensor in load_weights(path).items()}
+    except (TypeError, RuntimeError) as error:  # a tensor that is sparse, or of a type that holds no numbers
+        raise CheckpointError(f"{path}: not the weights of an HRM ({error})") from None
 
 
 def _facts(step: int, arrays: Arrays, before: Arrays | None) -> CheckpointFacts:
@@ -95,7 +98,9 @@ def _facts(step: int, arrays: Arrays, before: Arrays | None) -> CheckpointFacts:
         modules=modules,
         q_head_untouched=q_bias_untouched and weight is not None and not weight.any(),
         q_bias_untouched=q_bias_untouched,
-        puzzle_rows_moved=None if table is None or not len(table) else float(table.any(axis=1).mean()),
+        puzzle_rows_moved=None
+        if table is None or table.ndim != 2 or not len(table)
+        else float(table.any(axis=1).mean()),
     )
 
 
@@ -112,9 +117,10 @@ def _module_facts(now: npt.NDArray[np.float32], before: npt.NDArray[np.float32] 
     norm = float(np.linalg.norm(now.astype(np.float64)))
     moved = drifted = None
     if before is not None:
-        change = now.astype(np.float64) - before
-        moved = float(np.linalg.norm(change))
-        square = float(before.astype(np.float64) @ before)
-        scale = float(now.astype(np.float64) @ before) / square if square else 0.0
-        drifted = float(np.linalg.norm(now - scale * before.astype(np.float64)))
+        with np.errstate(all="ignore"):  # weights that are infinite
+            change = now.astype(np.float64) - before
+            moved = float(np.linalg.norm(change))
+            square = float(before.astype(np.float64) @ before)
+            scale = float(now.astype(np.float64) @ before) / square if square else 0.0
+            drifted = float(np.linalg.norm(now - scale * before.astype(np.float64)))
     return ModuleFacts(norm, float(np.abs(now).max(initial=0.0)), finite, moved, drifted)

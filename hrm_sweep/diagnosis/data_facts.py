@@ -101,15 +101,20 @@ def find_data(config: RunConfig | None, run: Path, named: Path | None) -> tuple[
     and the folders above it, because a run may have been moved together with its data.
     """
     if named is not None:
-        return gather_data_facts(open_folder(named)), ""
+        try:
+            return gather_data_facts(open_folder(named)), ""
+        except OSError as error:
+            raise DataError(f"{error.filename or named}: cannot be read: {error.strerror}") from None
     if config is None or config.data_path is None:
         return None, "the data folder of the run is not known"
-    for candidate in _candidates(Path(config.data_path), run):
-        if candidate.is_dir():
-            try:
+    try:
+        for candidate in _candidates(Path(config.data_path), run):
+            if candidate.is_dir():
                 return gather_data_facts(open_folder(candidate)), ""
-            except DataError as error:
-                return None, str(error)
+    except DataError as error:
+        return None, str(error)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        return None, f"the data folder {config.data_path} cannot be read: {error.strerror}"
     return None, f"the data folder {config.data_path} was not found; name it with --data"
 
 

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import Finding, Verdict
-from hrm_sweep.diagnosis.gather import gather_evidence
+from hrm_sweep.diagnosis.gather import Export, gather_evidence
 from hrm_sweep.diagnosis.registry import Rule, all_rules
 from hrm_sweep.diagnosis.summary import verdict_sentence
 from hrm_sweep.errors import DiskFullError
@@ -60,13 +62,21 @@ class Diagnosis:
         return json.dumps(self.to_mapping(), indent=1, allow_nan=False)
 
 
-def diagnose_run(path: Path, *, write: bool = True, data: Path | None = None, now: float | None = None) -> Diagnosis:
+def diagnose_run(
+    path: Path | None,
+    *,
+    write: bool = True,
+    data: Path | None = None,
+    now: float | None = None,
+    export: Export | None = None,
+) -> Diagnosis:
     """Diagnose the run in the folder `path`, finished, live, killed or damaged, ours or of the reference.
 
-    With `write`, a run directory of ours also gets diagnosis.json; a folder that cannot be written is left as it is.
-    Raises RunDirectoryError when `path` is no run directory.
+    `export` adds the metrics that a run of the reference logged; with it `path` may be None. With `write`, a run
+    directory of ours also gets diagnosis.json; a folder that cannot be written is left as it is. Raises
+    RunDirectoryError when `path` is no run directory, MetricsError when the export cannot be read.
     """
-    evidence = gather_evidence(Path(path), data=data, now=now)
+    evidence = gather_evidence(None if path is None else Path(path), data=data, now=now, export=export)
     diagnosis = diagnose(evidence)
     if write and not evidence.is_reference:
         _write(RunDirectory(evidence.path).diagnosis, diagnosis)
@@ -76,7 +86,8 @@ def diagnose_run(path: Path, *, write: bool = True, data: Path | None = None, no
 def diagnose(evidence: Evidence) -> Diagnosis:
     """Judge evidence by every rule. Pure: the same evidence gives the same diagnosis."""
     rules = all_rules()
-    findings = rank([judge(rule, evidence) for rule in rules], rules)
+    with np.errstate(all="ignore"):  # numbers that are none are what rules look for
+        findings = rank([judge(rule, evidence) for rule in rules], rules)
     fatal_ids = {rule.id for rule in rules if rule.fatal}
     fatal = next((each for each in findings if each.rule in fatal_ids and _is_error(each)), None)
     return Diagnosis(evidence.path, verdict_sentence(evidence, findings), findings, fatal, evidence.problems, evidence)

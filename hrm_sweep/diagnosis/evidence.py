@@ -41,7 +41,7 @@ class Evidence:
     recorded       the run directory, read.
     data           facts about its puzzles; None with the reason in `data_problem`.
     checkpoints    facts about its `step_N` files (reference runs only).
-    evaluations    evaluation rows: recorded by the run, or computed from its last checkpoints.
+    evaluations    evaluation rows: recorded by the run, or computed from its last checkpoints, or both.
     process_alive  whether the process that writes the run lives; None when that cannot be known from here.
     idle_s         seconds since the run last wrote anything; None when unknown.
     problems       what was there and could not be read, one sentence each.
@@ -65,6 +65,10 @@ class Evidence:
     @property
     def is_reference(self) -> bool:
         return self.recorded.source is Source.REFERENCE
+
+    def told_by_checkpoints(self, name: str) -> bool:
+        """Whether the train scalar `name` has to be had from checkpoints: the reference logs it, but not into files."""
+        return self.is_reference and self.rows.get(name) is None
 
     @property
     def status(self) -> Status | None:
@@ -162,7 +166,7 @@ class Evidence:
             return ""
         if self.is_reference:
             why = f" ({self.data_problem})" if self.data_problem and curves is self.evaluations else ""
-            return f": the reference keeps no metrics{why}"
+            return f": the reference keeps no metrics in its run directory; --metrics reads an export of them{why}"
         return ": there is no such row" + ("" if self.is_ended else " yet")
 
 
@@ -174,10 +178,13 @@ def _plan(run: Evidence) -> Plan | None:
     if run.status is not None and run.status.total_steps:
         total = run.status.total_steps
         return Plan(total, total, None, "status.json")
-    if config is not None and run.is_reference and config.checkpoint_every_eval:
-        # One checkpoint at every evaluation: their spacing is the number of steps in an interval.
-        steps = [step for step, _ in run.recorded.weights]
-        if steps and steps[0] > 0 and all(step % steps[0] == 0 for step in steps):
-            trained = steps[0] * (config.epochs // config.eval_interval)
-            return Plan(trained, trained, steps[0], "the steps of the checkpoints")
+    if config is not None and run.is_reference:
+        # Evaluations, and checkpoints where one is kept at each, are an interval apart.
+        evaluated = sorted(set(run.recorded.evaluations.step.tolist()))
+        kept = [step for step, _ in run.recorded.weights] if config.checkpoint_every_eval else []
+        for steps, known_from in ((evaluated, "the steps of the evaluations"), (kept, "the steps of the checkpoints")):
+            if steps and steps[0] > 0 and all(step % steps[0] == 0 for step in steps):
+                trained = steps[0] * (config.epochs // config.eval_interval)
+                if run.steps_done <= trained:
+                    return Plan(trained, trained, steps[0], known_from)
     return None

@@ -46,5 +46,11 @@ def smaller_batch(run: Evidence) -> Overrides | None:
     return {"global_batch_size": batch} if batch < run.config.global_batch_size else None
 
 
+def falling_lr(run: Evidence) -> Overrides | None:
+    """A learning rate that falls to a tenth; None where it falls already, or the configuration is not known."""
+    config = run.recorded.config
+    return {"lr_min_ratio": 0.1} if config is not None and config.lr_min_ratio > 0.5 else None
+
+
 def longer(run: Evidence) -> Overrides:
     return {"epochs": 2 * run.config.epochs}

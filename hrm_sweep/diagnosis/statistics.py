@@ -72,10 +72,10 @@ def slope_interval(series: Series, points: int = 120) -> tuple[float, float, flo
 
 
 def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share of which `successes` of `n` were seen (Wilson 1927); (0, 1) for n = 0."""
-    if n <= 0:
+    """95 % interval of a share of which `successes` of `n` were seen (Wilson 1927); (0, 1) when nothing was seen."""
+    if not n >= 1:
         return 0.0, 1.0
-    share = successes / n
+    share = min(1.0, max(0.0, successes / n))
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rich.console import Console
-from rich.markdown import Markdown
 from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
@@ -75,4 +74,6 @@ def print_rules(rules: Iterable[Rule], console: Console) -> None:
 
 def print_rule_page(rule: Rule, console: Console) -> None:
     """The catalogue entry of one rule."""
+    from rich.markdown import Markdown  # a tenth of a second to load, and only this page needs it
+
     console.print(Markdown(rule.page))

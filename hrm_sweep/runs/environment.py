@@ -11,9 +11,11 @@ import sys
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import NoneType
 
 from hrm_sweep.runs.directory import replaced_atomically
 
+VERSION = 1  # of environment.json, where the file says none
 _PACKAGES = ("hrm-sweep", "torch", "numpy", "optuna")
 
 
@@ -90,6 +92,13 @@ def write_environment(path: Path, environment: Environment) -> None:
 def read_environment(path: Path) -> Environment | None:
     """The environment, or None when there is none, or none that this version understands."""
     try:
-        return Environment(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.pop("version", VERSION) > VERSION:
+            return None
+        environment = Environment(**record)
+        named = (environment.device, environment.device_name, environment.dtype, environment.attention_backend)
+        error = environment.attention_error
+        understood = all(isinstance(name, str) for name in named) and isinstance(error, (int, float, NoneType))
+        return environment if understood else None
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return None

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import socket
 import time
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from hrm_sweep.runs.directory import replaced_atomically
+
+VERSION = 1  # of status.json, where the file says none; what a newer version writes is not guessed at
 
 
 class State(StrEnum):
@@ -121,20 +125,35 @@ def read_status(path: Path) -> Status | None:
     """The status, or None when there is none, or none that this version understands."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
+        if record.get("version", VERSION) > VERSION:
+            return None
+        owner = record["owner"]
         return Status(
             state=State(record["state"]),
-            owner=Owner(**record["owner"]),
-            started_at=record["started_at"],
-            updated_at=record["updated_at"],
-            step=record.get("step", 0),
-            total_steps=record.get("total_steps"),
+            owner=Owner(str(owner["host"]), _count(owner["pid"]), str(owner["started"])),
+            started_at=_seconds(record["started_at"]),
+            updated_at=_seconds(record["updated_at"]),
+            step=_count(record.get("step", 0)),
+            total_steps=_count(record["total_steps"]) if record.get("total_steps") is not None else None,
             cause=Cause(record["cause"]) if record.get("cause") else None,
             exit_code=record.get("exit_code"),
-            message=record.get("message", ""),
-            ended_at=record.get("ended_at"),
+            message=str(record.get("message", "")),
+            ended_at=_seconds(record["ended_at"]) if record.get("ended_at") is not None else None,
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or not 0 <= value < 2**53:
+        raise ValueError(f"expected a number of steps or a process, found {value!r}")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"expected a time, found {value!r}")
+    return float(value)
 
 
 class StopReason(StrEnum):

@@ -98,6 +98,9 @@ def empty_evaluation(run: Evidence) -> Outcome:
         return fired("The last evaluation counted no puzzle: no label of the test split counts.", row)
     if len(run.evaluations) and not run.evaluations.columns:
         return fired("The evaluation has no result.", EvidenceRow("evaluation rows", len(run.evaluations)))
+    exact = run.evaluations.get("exact_accuracy")
+    if exact is not None and len(exact.finite()):
+        return clear("The evaluations have results.", EvidenceRow("eval exact_accuracy", exact.last, exact.last_step))
     facts = run.facts
     row = EvidenceRow.below("test examples", facts.test.examples, 1)
     if facts.test.is_empty:

@@ -9,6 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
+from hrm_sweep.diagnosis.remedies import falling_lr
 from hrm_sweep.diagnosis.signals import recent_mean
 from hrm_sweep.diagnosis.statistics import binomial_sd, wilson
 from hrm_sweep.runs.formats import Series
@@ -51,8 +52,10 @@ def overfit_gap(run: Evidence) -> Outcome:
     exact = run.evaluated("exact_accuracy").finite()
     if len(exact) < 2:
         raise MissingEvidence(f"two evaluations; found {len(exact)}")
-    on_training = run.evaluated("trained.exact_accuracy").last if run.is_reference else None
-    trained = recent_mean(run, "exact_accuracy") if on_training is None else on_training
+    if run.told_by_checkpoints("exact_accuracy"):
+        trained = run.evaluated("trained.exact_accuracy").last
+    else:
+        trained = recent_mean(run, "exact_accuracy")
     evaluated = exact.last
     noise = SIGMAS * binomial_sd(max(evaluated, 0.01), _puzzles(run, exact).item(-1))
     row = EvidenceRow.above(
@@ -122,7 +125,7 @@ def late_collapse(run: Evidence) -> Outcome:
         f"At step {exact.step[at]} the model solved {best:.1%} of the puzzles, now {last:.1%}.",
         row,
         *both,
-        remedy={"lr_min_ratio": 0.1} if run.config.lr_min_ratio > 0.5 else None,
+        remedy=falling_lr(run),
         severity=Severity.WARNING if collapsed else Severity.ADVICE,
         title=None if collapsed else "The last evaluation is worse than the best",
     )

@@ -9,7 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import longer
+from hrm_sweep.diagnosis.remedies import falling_lr, longer
 from hrm_sweep.diagnosis.signals import FIRST_THIRD, JUDGED_SHARE, is_mature, last_fifth, progress_row
 from hrm_sweep.diagnosis.statistics import binomial_sd, slope_interval, tail, weighted_mean
 from hrm_sweep.runs.formats import Curves, Series
@@ -144,6 +144,7 @@ def _best_exact(run: Evidence) -> EvidenceRow:
     known = [(name, series.finite()) for name, series in found if series is not None and len(series.finite())]
     if not known:
         run.evaluated("exact_accuracy")  # raises, and says why there is none
+        raise MissingEvidence("a finite exact_accuracy in the evaluations or the train rows")
     name, series = known[0]
     if name == "eval" and not series.value.any() and len(known) > 1 and run.measured_step > 2 * series.last_step:
         name, series = known[1]  # the evaluations are stale: the train rows are twice as far
@@ -239,16 +240,17 @@ def loss_not_decreasing(run: Evidence) -> Outcome:
     ## Reference
     "Loss decreasing consistently" in the note Training Recommendations for HRM; published curve: sapientinc/HRM#12.
     """
-    if run.is_reference:
+    by_checkpoints = run.told_by_checkpoints("lm_loss")
+    if by_checkpoints:
         loss, start = run.evaluated("trained.lm_loss").finite(), run.facts.uniform_loss
     else:
         loss = run.train("lm_loss").finite()
         start = float(loss.value[0]) if len(loss) else 0.0
         start = max(start, run.data.uniform_loss) if run.data is not None else start
-    if len(loss) < (1 if run.is_reference else 2):
+    if len(loss) < (1 if by_checkpoints else 2):
         raise MissingEvidence(f"two train rows with lm_loss; found {len(loss)}")
     line = NEVER_DECREASED * start
-    now = loss.last if run.is_reference else float(np.median(last_fifth(loss).value))
+    now = loss.last if by_checkpoints else float(np.median(last_fifth(loss).value))
     row = EvidenceRow.above("lm_loss, median of the last fifth", now, line, loss.last_step)
     if now <= line:
         return clear(f"The loss went down from {start:.3g} to {now:.3g}.", row)
@@ -301,5 +303,5 @@ def plateau(run: Evidence) -> Outcome:
     return fired(
         "Over the last 30 % of the run the loss hardly moved, and the puzzles are not solved.",
         *rows,
-        remedy={"lr_min_ratio": 0.1} if run.config.lr_min_ratio > 0.5 else None,
+        remedy=falling_lr(run),
     )

@@ -143,7 +143,7 @@ def exploding_loss(run: Evidence) -> Outcome:
     ## Reference
     docs/thresholds.md; "Ensure loss is not NaN or exploding" in the note Training Recommendations for HRM.
     """
-    if run.is_reference:
+    if run.told_by_checkpoints("lm_loss"):
         return _exploded_checkpoint(run)
     loss = run.train("lm_loss").finite()
     if len(loss) < 2 * SMOOTHED_ROWS:

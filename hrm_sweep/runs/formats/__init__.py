@@ -1,4 +1,4 @@
-"""Run directories of any origin: each format has `recognises(path)` and `read(path)`."""
+"""Run directories of any origin: each format has `recognises(path)` and `read(path)`. Beside them, exported metrics."""
 
 from __future__ import annotations
 
@@ -8,12 +8,20 @@ from hrm_sweep.errors import RunDirectoryError
 from hrm_sweep.runs.formats import ours, reference
 from hrm_sweep.runs.formats.curves import Curves, CurvesBuilder, Series, read_curves
 from hrm_sweep.runs.formats.recorded import RecordedRun, Source
+from hrm_sweep.runs.formats.wandb import read_history
 
-__all__ = ["Curves", "CurvesBuilder", "RecordedRun", "Series", "Source", "read_curves", "read_run"]
+__all__ = ["Curves", "CurvesBuilder", "RecordedRun", "Series", "Source", "read_curves", "read_history", "read_run"]
 
 
 def read_run(path: Path) -> RecordedRun:
-    """The run in the folder `path`. Raises RunDirectoryError when the folder is missing or holds no run."""
+    """The run in the folder `path`. Raises RunDirectoryError when the folder is missing, closed or holds no run."""
+    try:
+        return _read_run(path)
+    except OSError as error:  # a folder that may not be looked into
+        raise RunDirectoryError(f"{error.filename or path}: cannot be read: {error.strerror}") from None
+
+
+def _read_run(path: Path) -> RecordedRun:
     if not path.exists():
         raise RunDirectoryError(f"{path}: there is no such folder; name a run directory, for example one under trials/")
     if not path.is_dir():

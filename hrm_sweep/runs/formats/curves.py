@@ -5,20 +5,24 @@ A value that is absent from a row is absent from its column; a value that is not
 
 from __future__ import annotations
 
-import json
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from pydantic_core import from_json  # reads a row in a third of the time that json takes
 
 Floats = npt.NDArray[np.float64]
 Steps = npt.NDArray[np.int64]
 
+Names = tuple[tuple[str, ...], ...]  # of a row: its scalars, its groups, then the members of each group
+
 _STAMP = ("step", "epoch", "time_s")
+_NO_VALUES = (*_STAMP, "kind", "act_histogram")
 _STEP_LIMIT = 2**53  # steps pass through float64
 
 
@@ -95,57 +99,79 @@ class Curves:
         return {key.removeprefix(prefix): series for key, series in self.columns.items() if key.startswith(prefix)}
 
 
+class _Layout:
+    """How to take the numbers out of rows that have the same keys: the stamp, scalars, then the groups."""
+
+    def __init__(self, record: Mapping[str, Any]) -> None:
+        names = [name for name in record if name not in _NO_VALUES]
+        self.groups = tuple(name for name in names if isinstance(record[name], dict))
+        self.scalars = tuple(name for name in names if name not in self.groups)
+        self._take = itemgetter(*_STAMP, *self.scalars)
+
+    def take(self, record: Mapping[str, Any]) -> tuple[Names, list[Any]]:
+        flat = [*self._take(record)]
+        members = []
+        for name in self.groups:
+            group = record[name]
+            flat += group.values()
+            members.append(tuple(group))
+        return (self.scalars, self.groups, *members), flat
+
+
 class CurvesBuilder:
     """Collects rows. Rows that carry the same names share one block of numbers, which is what makes it fast."""
 
     def __init__(self) -> None:
-        self._blocks: dict[tuple[Any, ...], tuple[array[float], array[int]]] = {}
-        self._stamps = array("d")
+        self._length = 0
+        self._layouts: dict[tuple[str, ...], _Layout] = {}  # by the keys of a row
+        self._blocks: dict[Names, tuple[array[float], array[int]]] = {}  # stamps and values, rows
         self._histograms: dict[int, tuple[array[int], array[int]]] = {}  # by width: counts, rows
 
     def add(self, record: Mapping[str, Any]) -> None:
         """Add one row. Raises KeyError, TypeError or ValueError, and adds nothing, when it is no metric row."""
-        stamp = [float(record[name]) for name in _STAMP]
-        if not 0 <= stamp[0] < _STEP_LIMIT:
+        names, numbers = self._numbers(record)
+        if not 0 <= numbers[0] < _STEP_LIMIT:
             raise ValueError(f"step {record['step']} is no step")
-        signature: list[Any] = []
-        flat: list[Any] = []
-        histogram = array("q")
-        for name, value in record.items():
-            if name in _STAMP or name == "kind" or value is None:
-                continue
-            if isinstance(value, dict):
-                present = value if None not in value.values() else {k: v for k, v in value.items() if v is not None}
-                signature.append((name, *present))
-                flat.extend(present.values())
-            elif name == "act_histogram":
-                histogram = array("q", value)
-            else:
-                signature.append(name)
-                flat.append(value)
-        try:
-            numbers = array("d", flat)
-        except TypeError:  # the strings NaN and Infinity
-            numbers = array("d", [float(value) for value in flat])
-        row = len(self._stamps) // len(_STAMP)
-        values, rows = self._blocks.setdefault(tuple(signature), (array("d"), array("q")))
-        values.extend(numbers)
-        rows.append(row)
-        self._stamps.extend(stamp)
+        histogram = array("q", record.get("act_histogram") or ())
+        block = self._blocks.get(names)
+        if block is None:
+            block = self._blocks[names] = (array("d"), array("q"))
+        block[0].extend(numbers)
+        block[1].append(self._length)
         if histogram:
             counts, rows = self._histograms.setdefault(len(histogram), (array("q"), array("q")))
             counts.extend(histogram)
-            rows.append(row)
+            rows.append(self._length)
+        self._length += 1
+
+    def _numbers(self, record: Mapping[str, Any]) -> tuple[Names, array[float]]:
+        keys = tuple(record)
+        layout = self._layouts.get(keys)
+        if layout is None:
+            layout = self._layouts[keys] = _Layout(record)
+        try:  # nearly every row is laid out as one before it and holds nothing but numbers
+            names, flat = layout.take(record)
+            return names, array("d", flat)
+        except (TypeError, AttributeError):  # NaN as a string, null, a group where the row before had a number
+            record = _without_null(record)
+            names, flat = _Layout(record).take(record)
+            return names, array("d", [float(value) for value in flat])
 
     def build(self) -> Curves:
-        stamps = np.array(self._stamps, dtype=np.float64).reshape(-1, len(_STAMP))
+        blocks = {
+            names: (np.array(rows, dtype=np.int64), np.array(numbers, dtype=np.float64).reshape(len(rows), -1))
+            for names, (numbers, rows) in self._blocks.items()
+        }
+        stamps = np.zeros((self._length, len(_STAMP)))
+        for rows, table in blocks.values():
+            stamps[rows] = table[:, : len(_STAMP)]
         step = stamps[:, 0].astype(np.int64)
         histogram_rows, histogram = self._histogram()
         return Curves(
             step=step,
             epoch=stamps[:, 1].copy(),
             time_s=stamps[:, 2].copy(),
-            columns=self._columns(step),
+            columns=_columns(blocks, step),
             histogram_step=step[histogram_rows],
             histogram=histogram,
         )
@@ -163,26 +189,27 @@ class CurvesBuilder:
         order = np.argsort(np.concatenate(rows), kind="stable")
         return np.concatenate(rows)[order], np.concatenate(counts)[order]
 
-    def _columns(self, step: Steps) -> dict[str, Series]:
-        parts: dict[str, list[tuple[Steps, Floats]]] = {}
-        for signature, (values, rows) in self._blocks.items():
-            names = _names(signature)
-            table = np.array(values, dtype=np.float64).reshape(len(rows), len(names))
-            for name, column in zip(names, table.T, strict=True):
-                parts.setdefault(name, []).append((np.array(rows, dtype=np.int64), column))
-        columns = {}
-        for name, pieces in parts.items():
-            rows_of = np.concatenate([rows for rows, _ in pieces])
-            order = np.argsort(rows_of, kind="stable")
-            columns[name] = Series(step[rows_of[order]], np.concatenate([column for _, column in pieces])[order])
-        return columns
+
+def _columns(blocks: Mapping[Names, tuple[Steps, Floats]], step: Steps) -> dict[str, Series]:
+    parts: dict[str, list[tuple[Steps, Floats]]] = {}
+    for (scalars, groups, *inner), (rows, table) in blocks.items():
+        names = [*scalars]
+        for group, members in zip(groups, inner, strict=True):
+            names += [f"{group}.{member}" for member in members]
+        for name, column in zip(names, table.T[len(_STAMP) :], strict=True):
+            parts.setdefault(name, []).append((rows, column))
+    columns = {}
+    for name, pieces in parts.items():
+        rows_of = np.concatenate([rows for rows, _ in pieces])
+        order = np.argsort(rows_of, kind="stable")
+        columns[name] = Series(step[rows_of[order]], np.concatenate([column for _, column in pieces])[order])
+    return columns
 
 
-def _names(signature: Iterable[Any]) -> list[str]:
-    names: list[str] = []
-    for entry in signature:
-        names.extend([entry] if isinstance(entry, str) else [f"{entry[0]}.{name}" for name in entry[1:]])
-    return names
+def _without_null(record: Mapping[str, Any]) -> dict[str, Any]:
+    present = {name: value for name, value in record.items() if value is not None}
+    groups = {name: value for name, value in present.items() if isinstance(value, dict)}
+    return present | {name: {k: v for k, v in group.items() if v is not None} for name, group in groups.items()}
 
 
 def no_rows() -> Curves:
@@ -200,7 +227,7 @@ def read_curves(path: Path) -> tuple[Curves, Curves, int]:
         with path.open("rb") as handle:
             for line in handle:
                 try:
-                    record = json.loads(line)
+                    record = from_json(line)
                     (evaluation if record["kind"] == "eval" else train).add(record)
                 except (ValueError, KeyError, TypeError, AttributeError, OverflowError):
                     left_out += 1

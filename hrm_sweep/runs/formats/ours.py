@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from hrm_sweep.config import RunConfig, load_config
 from hrm_sweep.errors import ConfigError
 from hrm_sweep.runs.directory import RunDirectory
 from hrm_sweep.runs.environment import read_environment
-from hrm_sweep.runs.formats.curves import read_curves
+from hrm_sweep.runs.formats.curves import no_rows, read_curves
 from hrm_sweep.runs.formats.recorded import RecordedRun, Source
 from hrm_sweep.runs.status import read_status
 
@@ -22,12 +23,18 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> RecordedRun:
     run = RunDirectory(path)
     problems: list[str] = []
-    train, evaluations, left_out = read_curves(run.metrics)
+    train, evaluations, left_out = no_rows(), no_rows(), 0
+    try:
+        train, evaluations, left_out = read_curves(run.metrics)
+    except OSError as error:
+        problems.append(f"{run.metrics}: cannot be read: {error.strerror}")
     if left_out:
         problems.append(f"{run.metrics}: {left_out} line(s) are no metric rows (torn in mid-write?) and were left out")
     status = read_status(run.status)
-    if status is None and run.status.is_file():
-        problems.append(f"{run.status}: not a status that this version understands")
+    environment = read_environment(run.environment)
+    for path, found in ((run.status, status), (run.environment, environment)):
+        if found is None and path.exists():
+            problems.append(f"{path}: {_why_not_understood(path)}")
     return RecordedRun(
         path=path,
         source=Source.OURS,
@@ -35,7 +42,7 @@ def read(path: Path) -> RecordedRun:
         train=train,
         evaluations=evaluations,
         status=status,
-        environment=read_environment(run.environment),
+        environment=environment,
         weights=tuple(run.all_step_weights()),
         problems=tuple(problems),
     )
@@ -49,5 +56,19 @@ def config_of(path: Path, problems: list[str]) -> RunConfig | None:
     try:
         return load_config(path)
     except ConfigError as error:
-        problems.append(str(error))
+        newer = "; if a newer hrm-sweep wrote it, update hrm-sweep" if "unknown key" in str(error) else ""
+        problems.append(f"{error}{newer}")
         return None
+
+
+def _why_not_understood(path: Path) -> str:
+    """Why a JSON file of a run was not understood, and what to do."""
+    try:
+        version = json.loads(path.read_text(encoding="utf-8")).get("version", 1)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    except (ValueError, AttributeError, RecursionError):
+        return "damaged: not a JSON object"
+    if isinstance(version, int) and version > 1:
+        return f"written by a newer hrm-sweep (version {version}, this one reads 1); update hrm-sweep"
+    return "not understood by this version; it is damaged, or of a newer hrm-sweep: update hrm-sweep"
