@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Sequence
 
 import yaml
@@ -137,7 +138,7 @@ def _named_facts(run: Evidence) -> list[tuple[str, str]]:
     if environment is not None:
         torch = environment.packages.get("torch", "")
         facts.append(("ran on", f"{environment.device_name}, {environment.dtype}, torch {torch}"))
-    if len(run.rows):
+    if len(run.rows) and math.isfinite(run.rows.time_s[-1]):
         facts.append(("trained for", duration(float(run.rows.time_s[-1]))))
     return facts
 

@@ -32,9 +32,9 @@ def read(path: Path) -> RecordedRun:
         problems.append(f"{run.metrics}: {left_out} line(s) are no metric rows (torn in mid-write?) and were left out")
     status = read_status(run.status)
     environment = read_environment(run.environment)
-    for path, found in ((run.status, status), (run.environment, environment)):
-        if found is None and path.exists():
-            problems.append(f"{path}: {_why_not_understood(path)}")
+    for file, found in ((run.status, status), (run.environment, environment)):
+        if found is None and file.exists():
+            problems.append(f"{file}: {_why_not_understood(file)}")
     return RecordedRun(
         path=path,
         source=Source.OURS,
