@@ -1,0 +1,236 @@
+"""Where in a search space trials end in the same bad way: the best split of a parameter, tested for chance."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from hrm_sweep.diagnosis.statistics import fisher_exact, holm
+from hrm_sweep.diagnosis.study_evidence import Scalar, StudyEvidence, StudyParameter, StudyTrial, is_number
+from hrm_sweep.runs import Cause
+
+SIGNIFICANT = 0.05
+MOST_SPLITS = 50
+"""Thresholds tried for one parameter: all between neighbours up to here, evenly many trials apart beyond. More cost
+time and, by the correction, power; a border is then known to 2 % of the trials."""
+
+LEAST_TRIALS_OF_A_KIND = 3
+"""Two trials that end alike cannot be significant: of 20 trials, any two have p = 0.005 and there are 20 splits."""
+
+SHARE_INSIDE = 0.5
+RATIO_OUTSIDE = 1 / 3
+"""In a large study the smallest difference is significant. A region is worth naming where every other trial ends so,
+and three times as many as elsewhere."""
+
+
+class Relation(StrEnum):
+    ABOVE = ">"
+    BELOW = "<"
+    AT_LEAST = ">="
+    AT_MOST = "<="
+    EQUAL = "="
+
+    @property
+    def is_upper(self) -> bool:
+        return self in (Relation.ABOVE, Relation.AT_LEAST)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of a search space: where one parameter is above, below or equal to a value."""
+
+    parameter: str
+    relation: Relation
+    value: Scalar
+
+    def holds(self, trial: StudyTrial) -> bool:
+        """Whether a trial lies inside; one without the parameter does not."""
+        return self.parameter in trial.values and self.contains(trial.values[self.parameter])
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether a value of the parameter lies inside."""
+        if self.relation is Relation.EQUAL:
+            return value == self.value
+        if not is_number(value) or not is_number(self.value):
+            return False  # of another program
+        match self.relation:
+            case Relation.ABOVE:
+                return value > self.value
+            case Relation.AT_LEAST:
+                return value >= self.value
+            case Relation.BELOW:
+                return value < self.value
+        return value <= self.value
+
+    def __str__(self) -> str:
+        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
+        return f"{self.parameter} {self.relation.value} {value}"
+
+
+class Kind(StrEnum):
+    """In which way trials end badly."""
+
+    CAUSE = "failed"
+    PRUNER = "pruned by"
+    RULE = "diagnosed as"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """One way in which trials end badly: the cause of a failure, a pruner, or the rule that leads the diagnosis."""
+
+    kind: Kind
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.kind.value} ({self.name})" if self.kind is Kind.CAUSE else f"{self.kind.value} {self.name}"
+
+
+@dataclass(frozen=True)
+class Concentration:
+    """Trials that end alike, and the region in which they do.
+
+    inside, outside  (how many end so, of how many) in the region and elsewhere, among trials that have the parameter.
+    p                the chance of such a split or a sharper one without any connection, corrected for all splits of all
+                     parameters and endings that were tried.
+    """
+
+    ending: Ending
+    region: Region
+    inside: tuple[int, int]
+    outside: tuple[int, int]
+    p: float
+
+    def __str__(self) -> str:
+        only = "only where" if self.outside[0] == 0 else "where"
+        return (
+            f"{self.ending} {only} {self.region}: {self.inside[0]} of {self.inside[1]}, "
+            f"elsewhere {self.outside[0]} of {self.outside[1]}"
+        )
+
+
+def concentrations(study: StudyEvidence) -> tuple[Concentration, ...]:
+    """For each ending that has a region of its own, its sharpest region; the surest first.
+
+    Every split of every parameter into two parts is tested by Fisher's exact test, and all tests of the study are
+    corrected together by Holm's method. So the choice of the best threshold is paid for.
+
+    Raises MissingEvidence when fewer than ten trials have ended.
+    """
+    candidates = [
+        candidate
+        for ending, alike in _endings(study.need_ended()).items()
+        for parameter in study.parameters
+        for candidate in _splits(ending, alike, parameter, study.ended)
+    ]
+    corrected = holm([p for _, p in candidates])
+    found: dict[Ending, Concentration] = {}
+    for (candidate, _), p in sorted(zip(candidates, corrected, strict=True), key=lambda pair: pair[0][1]):
+        if p <= SIGNIFICANT and _is_worth_naming(candidate) and candidate.ending not in found:
+            found[candidate.ending] = Concentration(
+                candidate.ending, candidate.region, candidate.inside, candidate.outside, p
+            )
+    return tuple(found.values())
+
+
+def endings_of(trial: StudyTrial) -> Iterator[Ending]:
+    """The bad endings of a trial, what failed first."""
+    for cause in dict.fromkeys(trial.failures):
+        yield Ending(Kind.CAUSE, cause_name(cause))
+    if trial.pruned_by is not None:
+        yield Ending(Kind.PRUNER, trial.pruned_by)
+    if trial.leading is not None:
+        yield Ending(Kind.RULE, trial.leading)
+
+
+def cause_name(cause: Cause | None) -> str:
+    return "no cause given" if cause is None else cause.value
+
+
+def _endings(trials: Sequence[StudyTrial]) -> Mapping[Ending, frozenset[int]]:
+    """Numbers of the trials that end alike. Of two endings of the very same trials (nan and non_finite) the first."""
+    alike: dict[Ending, set[int]] = {}
+    for trial in trials:
+        for ending in endings_of(trial):
+            alike.setdefault(ending, set()).add(trial.number)
+    by_trials: dict[frozenset[int], Ending] = {}
+    order = list(Kind)
+    for ending, numbers in sorted(alike.items(), key=lambda item: order.index(item[0].kind)):
+        if len(numbers) >= LEAST_TRIALS_OF_A_KIND:
+            by_trials.setdefault(frozenset(numbers), ending)
+    return {ending: numbers for numbers, ending in by_trials.items()}
+
+
+def _is_worth_naming(candidate: Concentration) -> bool:
+    inside, outside = (count / of for count, of in (candidate.inside, candidate.outside))
+    return inside >= SHARE_INSIDE and outside <= RATIO_OUTSIDE * inside
+
+
+def _splits(
+    ending: Ending, alike: frozenset[int], parameter: StudyParameter, trials: Sequence[StudyTrial]
+) -> Iterator[tuple[Concentration, float]]:
+    """Every split of one parameter with its p value, not yet corrected; its region is the part with more of them."""
+    having = [trial for trial in trials if parameter.name in trial.values]
+    if not having:
+        return
+    ends_so = np.array([trial.number in alike for trial in having], dtype=bool)
+    values = [trial.values[parameter.name] for trial in having]
+    for upper, lower, is_upper in _parts(parameter, values):
+        counts = [int((ends_so & is_upper).sum()), int(is_upper.sum())]
+        rest = [int(ends_so.sum()) - counts[0], len(having) - counts[1]]
+        p = fisher_exact(counts[0], counts[1] - counts[0], rest[0], rest[1] - rest[0])
+        # "Everything but this value" is no region to name. The split counts as a test all the same.
+        swapped = lower is not None and counts[0] * rest[1] < rest[0] * counts[1]
+        inside, outside = (rest, counts) if swapped else (counts, rest)
+        region = lower if swapped and lower is not None else upper
+        yield Concentration(ending, region, (inside[0], inside[1]), (outside[0], outside[1]), p), p
+
+
+def _parts(
+    parameter: StudyParameter, values: Sequence[Scalar]
+) -> Iterator[tuple[Region, Region | None, npt.NDArray[np.bool_]]]:
+    """(region, what is left, which trials lie in the region) for every way to divide the values in two."""
+    if not parameter.is_ordered or not all(is_number(value) for value in values):
+        regions = {value: Region(parameter.name, Relation.EQUAL, value) for value in values}
+        first, *others = regions
+        for value in others if len(others) == 1 else regions if others else []:
+            rest = regions[first] if len(others) == 1 else None
+            yield regions[value], rest, np.array([other == value for other in values], dtype=bool)
+        return
+    numbers = np.array(values, dtype=np.float64)
+    for below, above in _neighbours(numbers):
+        if parameter.whole or parameter.values is not None:
+            # Between two values that can be drawn there is nothing to say: the border is one of them.
+            exact = {float(value): value for value in values if is_number(value)}
+            upper = Region(parameter.name, Relation.AT_LEAST, exact[above])
+            lower = Region(parameter.name, Relation.AT_MOST, exact[below])
+        else:
+            border = short_number_between(below, above, log=parameter.log)
+            upper = Region(parameter.name, Relation.ABOVE, border)
+            lower = Region(parameter.name, Relation.BELOW, border)
+        yield upper, lower, numbers > below
+
+
+def _neighbours(numbers: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
+    """Neighbouring values; at most MOST_SPLITS pairs, about equally many trials apart."""
+    ordered = np.sort(numbers)
+    cuts = np.flatnonzero(ordered[1:] > ordered[:-1])
+    if len(cuts) > MOST_SPLITS:
+        wanted = np.linspace(0, len(ordered) - 1, MOST_SPLITS + 2)[1:-1]
+        cuts = np.unique(cuts[np.minimum(np.searchsorted(cuts, wanted), len(cuts) - 1)])
+    return [(float(ordered[cut]), float(ordered[cut + 1])) for cut in cuts]
+
+
+def short_number_between(low: float, high: float, *, log: bool) -> float:
+    """A number with few digits strictly between two others, near their middle (their geometric one with `log`)."""
+    middle = math.sqrt(low) * math.sqrt(high) if log and low > 0 else low + (high - low) / 2
+    for digits in range(1, 17):
+        short = float(f"{middle:.{digits - 1}e}")
+        if low < short < high:
+            return short
+    return middle
