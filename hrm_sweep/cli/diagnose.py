@@ -18,23 +18,54 @@ Runs = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a report: docs/diagnosis.md.")]
 Explain = Annotated[str | None, typer.Option("--explain", metavar="RULE", help="Print the catalogue entry of a rule.")]
 Data = Annotated[Path | None, typer.Option("--data", metavar="DIR", help="The puzzle folder, where it has moved.")]
+StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Diagnose a study instead of runs.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="With --study: URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
+]
+WriteSpace = Annotated[
+    Path | None,
+    typer.Option(
+        "--write-space", metavar="FILE", help="With --study: write the search space that its findings ask for."
+    ),
+]
 
 
-def diagnose(runs: Runs = None, as_json: AsJson = False, explain: Explain = None, data: Data = None) -> None:
-    """Say what is wrong with a run, and why.
+def diagnose(
+    runs: Runs = None,
+    as_json: AsJson = False,
+    explain: Explain = None,
+    data: Data = None,
+    study: StudyName = None,
+    storage: Storage = None,
+    write_space: WriteSpace = None,
+) -> None:
+    """Say what is wrong with a run or a study, and why.
 
-    Works on finished, live, killed and damaged runs. Exit code: 0 healthy, 1 a rule fired at warning or above,
-    2 not a run directory.
+    Works on finished, live, killed and damaged runs, and on studies at any time. Exit code: 0 healthy, 1 a rule fired
+    at warning or above, 2 not a run directory or study.
 
     Example: hrm-sweep diagnose trials/quickstart/0003 --json
+
+    Example: hrm-sweep diagnose --study quickstart --write-space next.yaml
     """
     from hrm_sweep.errors import HrmSweepError, UsageError  # everything here: --help must not load numpy
 
     if explain is not None:
         _explain(explain)
         return
+    if study is not None:
+        from hrm_sweep.cli.diagnose_study import diagnose_one_study
+
+        if runs or data is not None:
+            raise UsageError("--study takes no run directory and no --data; diagnose runs in a call of their own")
+        raise typer.Exit(diagnose_one_study(study, storage, as_json=as_json, write_space=write_space))
+    if storage is not None or write_space is not None:
+        raise UsageError("--storage and --write-space need --study NAME; `hrm-sweep studies` lists the names")
     if not runs:
-        raise UsageError("no run directory named; try `hrm-sweep diagnose trials/runs/NAME`, or --explain RULE")
+        raise UsageError(
+            "no run directory named; try `hrm-sweep diagnose trials/runs/NAME`, --study NAME, or --explain RULE"
+        )
 
     from hrm_sweep.diagnosis import diagnose_run
 
@@ -60,12 +91,12 @@ def rules(as_json: AsJson = False) -> None:
 
     Example: hrm-sweep rules --json
     """
-    from hrm_sweep.diagnosis import all_rules
+    from hrm_sweep.diagnosis import catalogue
 
     if as_json:
-        keys = ("id", "family", "title", "fatal", "reference")
+        keys = ("id", "subject", "family", "title", "fatal", "reference")
         entries = [
-            {key: getattr(rule, key) for key in keys} | {"severity": rule.severity.value} for rule in all_rules()
+            {key: getattr(rule, key) for key in keys} | {"severity": rule.severity.value} for rule in catalogue()
         ]
         typer.echo(json.dumps(entries, indent=1))
         return
@@ -73,7 +104,7 @@ def rules(as_json: AsJson = False) -> None:
 
     from hrm_sweep.report.diagnosis import print_rules
 
-    print_rules(all_rules(), Console())
+    print_rules(catalogue(), Console())
 
 
 def _print(diagnoses: list[Diagnosis]) -> None:
@@ -93,13 +124,13 @@ def _explain(rule_id: str) -> None:
 
     from rich.console import Console
 
-    from hrm_sweep.diagnosis import all_rules, find_rule
+    from hrm_sweep.diagnosis import catalogue, find_rule
     from hrm_sweep.errors import UsageError
     from hrm_sweep.report.diagnosis import print_rule_page
 
     rule = find_rule(rule_id)
     if rule is None:
-        ids = [known.id for known in all_rules()]
+        ids = [known.id for known in catalogue()]
         close = difflib.get_close_matches(rule_id, ids, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else "`hrm-sweep rules` lists them"
         raise UsageError(f"--explain {rule_id}: there is no such rule; {hint}")

@@ -99,7 +99,8 @@ class Rule:
     def page(self) -> str:
         """The catalogue entry in Markdown."""
         head = f"# {self.id}\n\n{self.title}.\n\n"
-        facts = f"Judges a {self.subject}. Family: {self.family}. Severity: {self.severity.value}."
+        facts = f"Family: {self.family}. Severity: {self.severity.value}."
+        facts += " It judges a study as a whole." if self.subject == "study" else ""
         facts += " A sweep ends a run on it, when it fires as an error." if self.fatal else ""
         body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in self.sections.items())
         return f"{head}{facts}\n\n{body}\n"

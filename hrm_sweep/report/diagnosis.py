@@ -10,14 +10,14 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from hrm_sweep.diagnosis import Diagnosis, Finding, Rule, Verdict
+from hrm_sweep.diagnosis import Diagnosis, Finding, Rule, StudyDiagnosis, Verdict
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "advice": "cyan", "info": "blue"}
 
 
-def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
+def print_diagnosis(diagnosis: Diagnosis | StudyDiagnosis, console: Console) -> None:
     """The verdict, then what fired with its evidence and remedy, then what cannot be told and what is clear."""
-    console.print(f"[bold]{escape(str(diagnosis.run))}[/]", soft_wrap=True)
+    console.print(f"[bold]{escape(diagnosis.subject)}[/]", soft_wrap=True)
     console.print(escape(diagnosis.verdict), style="bold red" if diagnosis.leading else "bold green")
     for finding in diagnosis.findings:
         if finding.verdict is Verdict.FIRED:
@@ -48,10 +48,17 @@ def _print_finding(finding: Finding, console: Console) -> None:
 
 def _evidence_table(finding: Finding) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("evidence", "step", "value", "threshold"):
+    columns = {
+        "evidence": [escape(row.quantity) for row in finding.evidence],
+        "step": [_number(row.step) for row in finding.evidence],
+        "value": [_number(row.value) for row in finding.evidence],
+        "threshold": [_number(row.threshold) for row in finding.evidence],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}  # a study has no steps
+    for name in shown:
         table.add_column(name, justify="left" if name == "evidence" else "right")
-    for row in finding.evidence:
-        table.add_row(escape(row.quantity), _number(row.step), _number(row.value), _number(row.threshold))
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
@@ -62,7 +69,7 @@ def _number(value: float | int | str | None) -> str:
 
 
 def print_rules(rules: Iterable[Rule], console: Console) -> None:
-    """Every rule in a line, by family."""
+    """Every rule in a line, by family; those of studies after those of runs."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("family", "rule", "severity", "says that"):
         table.add_column(name, no_wrap=name != "says that")

@@ -20,8 +20,8 @@ from hrm_sweep.sweep.space_lint import lint_space
 from hrm_sweep.sweep.study import Study, study_names
 
 _LEAST_FACTOR, _MOST_FACTOR = 2.0, 10.0
-"""A range of ratios grows by half of its decades, but at least to twice and at most to ten times its end: far enough for
-another end to be news, near enough for the search to cover it."""
+"""A range of ratios grows by half of its decades, but at least to twice and at most to ten times its end: far enough
+for another end to be news, near enough for the search to cover it."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ def widened(name: str, parameter: Parameter, edge: Edge) -> Parameter | None:
     is_whole = number_kind(name) is int
     upper = edge.side is Side.UPPER
     if parameter.values is not None:
-        numbers = sorted(parameter.values)
-        beyond = _next_in_row(numbers if upper else numbers[::-1])
+        row = sorted(float(value) for value in parameter.values)
+        beyond = _next_in_row(row if upper else row[::-1])
     else:
         beyond = _beyond(parameter, upper=upper)
     if edge.parameter.least is not None:
@@ -178,10 +178,10 @@ def _beyond(parameter: Parameter, *, upper: bool) -> float:
         factor = min(_MOST_FACTOR, max(_LEAST_FACTOR, math.sqrt(high / low)))
         return _two_digits(high * factor if upper else low / factor)
     if parameter.step is not None:
-        grown = parameter.step * max(1, round((high - low) / 2 / parameter.step))
+        grown: float = parameter.step * max(1, round((high - low) / 2 / parameter.step))
         return high + grown if upper else low - grown
-    grown = (high - low) / 2
-    return _two_digits(high + grown if upper else low - grown)
+    half = (high - low) / 2
+    return _two_digits(high + half if upper else low - half)
 
 
 def _two_digits(value: float) -> float:
