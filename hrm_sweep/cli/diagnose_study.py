@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from hrm_sweep.cli.studies import storage_url
+from hrm_sweep.cli.studies import storage_option, storage_url
 
 if TYPE_CHECKING:
     from hrm_sweep.diagnosis import StudyDiagnosis, StudyEvidence
@@ -39,10 +39,22 @@ def diagnose_one_study(name: str, storage: str | None, *, as_json: bool, write_s
         typer.echo(diagnosis.to_json())
     else:
         print_diagnosis(diagnosis, Console(highlight=False))
+    if write_space is None and not as_json and _asks_for_another_space(diagnosis):
+        command = shlex.join(
+            ["hrm-sweep", "diagnose", "--study", name, *storage_option(study), "--write-space", "FILE"]
+        )
+        typer.echo(f"\nnext: {command}  # the search space that this asks for")
     if write_space is not None:
         for line in _write(study, evidence, diagnosis, write_space):
             typer.echo(line, err=as_json)  # JSON stays alone on its stream
     return diagnosis.exit_code
+
+
+def _asks_for_another_space(diagnosis: StudyDiagnosis) -> bool:
+    from hrm_sweep.diagnosis import Verdict
+
+    asking = ("failing_region", "fruitless_region", "best_at_edge", "sampler_blind")
+    return any(each.rule in asking and each.verdict is Verdict.FIRED for each in diagnosis.findings)
 
 
 def _write(study: Study, evidence: StudyEvidence, diagnosis: StudyDiagnosis, path: Path) -> list[str]:
@@ -66,4 +78,10 @@ def _write(study: Study, evidence: StudyEvidence, diagnosis: StudyDiagnosis, pat
     except OSError as error:
         raise UsageError(f"--write-space {path}: cannot be written: {error.strerror}") from None
     changes = [f"  {change.key}: {change.why}" for change in proposal.changes]
-    return ["", f"wrote {path}:", *changes, *said, f"next: {shlex.join(['hrm-sweep', 'run', str(path)])}"]
+    return [
+        "",
+        f"wrote {path}:",
+        *changes,
+        *said,
+        f"next: {shlex.join(['hrm-sweep', 'run', str(path), *storage_option(study)])}",
+    ]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,10 @@ SIGNIFICANT = 0.05
 MOST_SPLITS = 50
 """Thresholds tried for one parameter: all between neighbours up to here, evenly many trials apart beyond. More cost
 time and, by the correction, power; a border is then known to 2 % of the trials."""
+
+MOST_BAND_BORDERS = 12
+"""Of two borders every pair is a test, 66 of 12: a learning rate can be too low and too high in one study, and neither
+half of the failures stands out against the other. All pairs of 50 would cost more power than the bands bring."""
 
 LEAST_TRIALS_OF_A_KIND = 3
 """Two trials that end alike cannot be significant: of 20 trials, any two have p = 0.005 and there are 20 splits."""
@@ -34,19 +39,18 @@ class Relation(StrEnum):
     AT_LEAST = ">="
     AT_MOST = "<="
     EQUAL = "="
-
-    @property
-    def is_upper(self) -> bool:
-        return self in (Relation.ABOVE, Relation.AT_LEAST)
+    OUTSIDE = "outside"
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of a search space: where one parameter is above, below or equal to a value."""
+    """A part of a search space: where one parameter is above, below or equal to `value`, or outside `value` to
+    `end`."""
 
     parameter: str
     relation: Relation
     value: Scalar
+    end: Scalar = None
 
     def holds(self, trial: StudyTrial) -> bool:
         """Whether a trial lies inside; one without the parameter does not."""
@@ -58,6 +62,8 @@ class Region:
             return value == self.value
         if not is_number(value) or not is_number(self.value):
             return False  # of another program
+        if self.relation is Relation.OUTSIDE:
+            return value < self.value or (is_number(self.end) and value > self.end)
         match self.relation:
             case Relation.ABOVE:
                 return value > self.value
@@ -68,8 +74,9 @@ class Region:
         return value <= self.value
 
     def __str__(self) -> str:
-        value = f"{self.value:g}" if isinstance(self.value, float) else self.value
-        return f"{self.parameter} {self.relation.value} {value}"
+        if self.relation is Relation.OUTSIDE:
+            return f"{self.parameter} < {_short(self.value)} or > {_short(self.end)}"
+        return f"{self.parameter} {self.relation.value} {_short(self.value)}"
 
 
 class Kind(StrEnum):
@@ -117,8 +124,9 @@ class Concentration:
 def concentrations(study: StudyEvidence) -> tuple[Concentration, ...]:
     """For each ending that has a region of its own, its sharpest region; the surest first.
 
-    Every split of every parameter into two parts is tested by Fisher's exact test, and all tests of the study are
-    corrected together by Holm's method. So the choice of the best threshold is paid for.
+    Every split of every parameter into two parts, and into a band and what lies outside, is tested by Fisher's exact
+    test, and all tests of the study are corrected together by Holm's method. So the choice of the best threshold is
+    paid for.
 
     Raises MissingEvidence when fewer than ten trials have ended.
     """
@@ -130,12 +138,18 @@ def concentrations(study: StudyEvidence) -> tuple[Concentration, ...]:
     ]
     corrected = holm([p for _, p in candidates])
     found: dict[Ending, Concentration] = {}
-    for (candidate, _), p in sorted(zip(candidates, corrected, strict=True), key=lambda pair: pair[0][1]):
+    # In a study of thousands p is 0 for many splits: of these, the one that divides best.
+    order = sorted(zip(candidates, corrected, strict=True), key=lambda pair: (pair[0][1], -_difference(pair[0][0])))
+    for (candidate, _), p in order:
         if p <= SIGNIFICANT and _is_worth_naming(candidate) and candidate.ending not in found:
             found[candidate.ending] = Concentration(
                 candidate.ending, candidate.region, candidate.inside, candidate.outside, p
             )
     return tuple(found.values())
+
+
+def _short(value: Scalar) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def endings_of(trial: StudyTrial) -> Iterator[Ending]:
@@ -166,8 +180,17 @@ def _endings(trials: Sequence[StudyTrial]) -> Mapping[Ending, frozenset[int]]:
     return {ending: numbers for numbers, ending in by_trials.items()}
 
 
+def _shares(candidate: Concentration) -> tuple[float, float]:
+    return candidate.inside[0] / candidate.inside[1], candidate.outside[0] / candidate.outside[1]
+
+
+def _difference(candidate: Concentration) -> float:
+    inside, outside = _shares(candidate)
+    return inside - outside
+
+
 def _is_worth_naming(candidate: Concentration) -> bool:
-    inside, outside = (count / of for count, of in (candidate.inside, candidate.outside))
+    inside, outside = _shares(candidate)
     return inside >= SHARE_INSIDE and outside <= RATIO_OUTSIDE * inside
 
 
@@ -203,25 +226,34 @@ def _parts(
             yield regions[value], rest, np.array([other == value for other in values], dtype=bool)
         return
     numbers = np.array(values, dtype=np.float64)
-    for below, above in _neighbours(numbers):
-        if parameter.whole or parameter.values is not None:
-            # Between two values that can be drawn there is nothing to say: the border is one of them.
-            exact = {float(value): value for value in values if is_number(value)}
-            upper = Region(parameter.name, Relation.AT_LEAST, exact[above])
-            lower = Region(parameter.name, Relation.AT_MOST, exact[below])
-        else:
-            border = short_number_between(below, above, log=parameter.log)
-            upper = Region(parameter.name, Relation.ABOVE, border)
-            lower = Region(parameter.name, Relation.BELOW, border)
-        yield upper, lower, numbers > below
+    name = parameter.name
+    if parameter.whole or parameter.values is not None:
+        # Between two values that can be drawn there is nothing to say: the border is one of them.
+        exact = {float(value): value for value in values if is_number(value)}
+        for below, above in _neighbours(numbers, MOST_SPLITS):
+            upper = Region(name, Relation.AT_LEAST, exact[above])
+            yield upper, Region(name, Relation.AT_MOST, exact[below]), numbers > below
+        for (below, first), (last, _) in combinations(_neighbours(numbers, MOST_BAND_BORDERS), 2):
+            region = Region(name, Relation.OUTSIDE, exact[first], exact[last])
+            yield region, None, (numbers <= below) | (numbers > last)
+        return
+    for below, above in _neighbours(numbers, MOST_SPLITS):
+        border = short_number_between(below, above, log=parameter.log)
+        yield Region(name, Relation.ABOVE, border), Region(name, Relation.BELOW, border), numbers > below
+    borders = [
+        (below, short_number_between(below, above, log=parameter.log))
+        for below, above in _neighbours(numbers, MOST_BAND_BORDERS)
+    ]
+    for (below, begin), (last, end) in combinations(borders, 2):
+        yield Region(name, Relation.OUTSIDE, begin, end), None, (numbers <= below) | (numbers > last)
 
 
-def _neighbours(numbers: npt.NDArray[np.float64]) -> list[tuple[float, float]]:
-    """Neighbouring values; at most MOST_SPLITS pairs, about equally many trials apart."""
+def _neighbours(numbers: npt.NDArray[np.float64], most: int) -> list[tuple[float, float]]:
+    """Neighbouring values; at most `most` pairs, about equally many trials apart."""
     ordered = np.sort(numbers)
     cuts = np.flatnonzero(ordered[1:] > ordered[:-1])
-    if len(cuts) > MOST_SPLITS:
-        wanted = np.linspace(0, len(ordered) - 1, MOST_SPLITS + 2)[1:-1]
+    if len(cuts) > most:
+        wanted = np.linspace(0, len(ordered) - 1, most + 2)[1:-1]
         cuts = np.unique(cuts[np.minimum(np.searchsorted(cuts, wanted), len(cuts) - 1)])
     return [(float(ordered[cut]), float(ordered[cut + 1])) for cut in cuts]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from hrm_sweep.diagnosis import MissingEvidence, StudyDiagnosis, StudyEvidence, Verdict
 from hrm_sweep.diagnosis.edges import Edge, Side, best_trials, edges
-from hrm_sweep.diagnosis.regions import Region, concentrations
+from hrm_sweep.diagnosis.regions import Region, Relation, concentrations
 from hrm_sweep.diagnosis.study_evidence import StudyTrial
 from hrm_sweep.errors import SpaceError
 from hrm_sweep.sweep.keys import number_kind
@@ -22,6 +22,15 @@ from hrm_sweep.sweep.study import Study, study_names
 _LEAST_FACTOR, _MOST_FACTOR = 2.0, 10.0
 """A range of ratios grows by half of its decades, but at least to twice and at most to ten times its end: far enough
 for another end to be news, near enough for the search to cover it."""
+
+
+_SIDES = {
+    Relation.ABOVE: (Side.UPPER,),
+    Relation.AT_LEAST: (Side.UPPER,),
+    Relation.BELOW: (Side.LOWER,),
+    Relation.AT_MOST: (Side.LOWER,),
+    Relation.OUTSIDE: (Side.LOWER, Side.UPPER),
+}
 
 
 @dataclass(frozen=True)
@@ -88,15 +97,25 @@ def _steps(evidence: StudyEvidence, diagnosis: StudyDiagnosis) -> Iterator[_Step
             if any(found.region.holds(trial) for trial in best):
                 continue
             region = found.region
-            done.add((region.parameter, Side.UPPER if region.relation.is_upper else Side.LOWER))
-            yield _Step(Change(region.parameter, f"without {region}: {found}"), _narrowing(region))
+            done |= {(region.parameter, side) for side in _SIDES.get(region.relation, ())}
+            why = f"was {_range(evidence, region.parameter)}; {found}"
+            yield _Step(Change(region.parameter, why), _narrowing(region))
     with contextlib.suppress(MissingEvidence):
         for edge in edges(evidence):
             if edge.is_edge and (edge.parameter.name, edge.side) not in done:
-                yield _Step(Change(edge.parameter.name, f"wider: {edge}"), _widening(edge))
+                why = f"was {_range(evidence, edge.parameter.name)}; {edge}"
+                yield _Step(Change(edge.parameter.name, why), _widening(edge))
     blind = next(finding for finding in diagnosis.findings if finding.rule == "sampler_blind")
     if blind.verdict is Verdict.FIRED and blind.is_sick and evidence.metric == "exact_accuracy":
         yield _Step(Change("objective", "was exact_accuracy, which is the same in every trial"), _by_cells)
+
+
+def _range(evidence: StudyEvidence, name: str) -> str:
+    """What a parameter may be in the study, in words."""
+    parameter = next(one for one in evidence.parameters if one.name == name)
+    if parameter.values is not None:
+        return ", ".join(map(str, parameter.values))
+    return f"{parameter.low:g} to {parameter.high:g}"
 
 
 def _best(evidence: StudyEvidence) -> tuple[StudyTrial, ...]:
@@ -136,8 +155,11 @@ def narrowed(name: str, parameter: Parameter, region: Region) -> Parameter | Non
     if parameter.step is not None or number_kind(name) is int:
         numbers = [value for value in every_value(name, parameter) if not region.contains(value)]
         return parameter.model_copy(update={"min": numbers[0], "max": numbers[-1]}) if numbers else None
-    assert isinstance(region.value, int | float)
-    low, high = (low, min(high, region.value)) if region.relation.is_upper else (max(low, region.value), high)
+    sides = _SIDES[region.relation]
+    if Side.LOWER in sides:
+        low = max(low, float(region.value or 0))
+    if Side.UPPER in sides:
+        high = min(high, float((region.end if region.relation is Relation.OUTSIDE else region.value) or 0))
     return parameter.model_copy(update={"min": low, "max": high}) if low <= high else None
 
 

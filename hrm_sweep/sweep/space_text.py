@@ -38,13 +38,17 @@ def _lines(proposal: Proposal) -> Iterator[str]:
     if space.first:
         yield "first:"
         yield from (f"  - {_flow(point)}" for point in whole["first"])
-    yield f"sampler: {_flow({key: value for key, value in whole['sampler'].items() if value is not None})}"
+    yield f"sampler: {_flow(_given({'name': None, **whole['sampler']}))}"
     if space.pruner:
         yield "pruner:"
-        yield from (f"  {name}: {_flow(options)}" for name, options in whole["pruner"].items())
+        yield from (f"  {name}: {_flow(_given(options))}" for name, options in whole["pruner"].items())
     for key in ("budget", "resources", "retry"):
         if sparse.get(key):
             yield f"{key}: {_flow(sparse[key])}"
+
+
+def _given(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in options.items() if value is not None}
 
 
 def named_base(space: SearchSpace) -> str | Mapping[str, Any]:

@@ -29,12 +29,12 @@ def failing_region(study: StudyEvidence) -> Outcome:
     from a failed trial, and goes there again.
 
     ## How it is decided
-    Every parameter is split in two at every threshold between its values (50 thresholds at most), or by each of its
-    values where they have no order, and each split is tested by Fisher's exact test (two-sided) for each cause, each
-    pruner and each leading finding that ended three trials or more. The p values of all these tests are corrected
-    together by Holm's method, so that trying many thresholds is paid for: in studies without any structure 5 % at most
-    report a region. It fires when the corrected p is 0.05 or less, at least half of the trials inside fail so, and
-    three times as many as elsewhere.
+    Every parameter is split in two at every threshold between its values (50 at most), into a band and what lies
+    outside (12 borders at most), or by each of its values where they have no order; and each split is tested by
+    Fisher's exact test (two-sided) for each cause, each pruner and each leading finding that ended three trials or
+    more. The p values of all these tests are corrected together by Holm's method, so that trying many thresholds is
+    paid for: in studies without any structure 5 % at most report a region. It fires when the corrected p is 0.05 or
+    less, at least half of the trials inside fail so, and three times as many as elsewhere.
 
     ## When it stays quiet
     With fewer than ten trials that have ended: unknown. When failures lie anywhere, see `too_many_failures`.

@@ -116,8 +116,7 @@ def no_clear_winner(study: StudyEvidence) -> Outcome:
     puzzles. This is the noise of the puzzles alone; another seed adds its own.
 
     ## When it stays quiet
-    For a loss as objective, or where the number of puzzles is not known: unknown. The same with fewer than ten
-    completed trials.
+    For a loss as objective, where the number of puzzles is not known, or with a single completed trial: unknown.
 
     ## What to do
     Train the best few again with other seeds (`hrm-sweep train trials/NAME/NUMBER/config.yaml seed=1`) before one is
@@ -126,7 +125,7 @@ def no_clear_winner(study: StudyEvidence) -> Outcome:
     ## Reference
     Standard error of a share, sqrt(p (1 - p) / n); see `evaluation_noise`.
     """
-    ranked = study.need_ranked()
+    ranked = study.need_ranked(2)
     best, puzzles = ranked[0], study.noise
     others = [trial for trial in ranked if dict(trial.values) != dict(best.values)]
     if not others:
