@@ -8,9 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+import numpy as np
+
 from hrm_sweep.diagnosis.evidence import MissingEvidence
 from hrm_sweep.diagnosis.regions import SIGNIFICANT
-from hrm_sweep.diagnosis.statistics import fisher_exact, holm
+from hrm_sweep.diagnosis.statistics import binomial_tail, chance_of_order, holm
 from hrm_sweep.diagnosis.study_evidence import (
     LEAST_TRIALS,
     End,
@@ -23,8 +25,12 @@ from hrm_sweep.diagnosis.study_evidence import (
 
 OUTER = 0.2
 OUTERMOST = 0.1
-"""Of 20 trials spread over a range, four lie in its outer fifth: enough for a test. The best one has to lie in the
-outer tenth, so that an optimum shortly before the end is not mistaken for one beyond it."""
+"""Most of the best trials have to lie in the outer fifth of a range, where few would by chance, and the very best in
+the outer tenth, so that an optimum shortly before the end is not mistaken for one beyond it. docs/thresholds.md."""
+
+OUTER_IS_BETTER = 0.75
+"""A sampler that learns crowds somewhere also where it makes no difference. So a trial of the outer fifth also has to
+beat one from elsewhere in three of four pairs."""
 
 BEST_SHARE = 0.2
 FEWEST_BEST = 3
@@ -42,8 +48,8 @@ class Edge:
     bound      the value at that end.
     best       (how many lie in the outer fifth, of how many) among the best trials.
     others     the same among the other trials that completed or were pruned.
-    p          of Fisher's exact test, corrected for all ends of all ranges.
-    is_edge    whether the best trials lie there beyond chance, the very best in the outer tenth.
+    p          the chance that so many of the best lie there by chance, corrected for all ends of all ranges.
+    is_edge    whether they do so beyond chance, the very best in the outer tenth, and are better for it.
     """
 
     parameter: StudyParameter
@@ -101,21 +107,45 @@ def _edges_of(parameter: StudyParameter, study: StudyEvidence, best: tuple[Study
     numbers = {trial.number for trial in best}
     having = [trial for trial in _judged(study) if parameter.name in trial.values]
     among = [trial for trial in best if parameter.name in trial.values]
-    others = [trial for trial in having if trial.number not in numbers]
-    if not among or not others:
+    if not among or len(among) == len(having):
         return
     for side, bound in _open_ends(parameter):
-        inside = [
-            sum(_distance(parameter, side, trial.values[parameter.name]) <= OUTER for trial in group)
-            for group in (among, others)
-        ]
-        p = fisher_exact(inside[0], len(among) - inside[0], inside[1], len(others) - inside[1])
+        distance = {trial.number: _distance(parameter, side, trial.values[parameter.name]) for trial in having}
+        outer = {number for number, far in distance.items() if far <= OUTER}
+        inside = len(outer & numbers)
+        worth = {
+            is_outer: np.array([_worth(study, trial) for trial in having if (trial.number in outer) is is_outer])
+            for is_outer in (True, False)
+        }
         is_edge = (
-            _distance(parameter, side, among[0].values[parameter.name]) <= OUTERMOST
-            and 2 * inside[0] > len(among)
-            and inside[0] * len(others) > inside[1] * len(among)
+            distance[among[0].number] <= OUTERMOST
+            and 2 * inside > len(among)
+            and chance_of_order(worth[True], worth[False]) >= OUTER_IS_BETTER
         )
-        yield Edge(parameter, side, bound, (inside[0], len(among)), (inside[1], len(others)), p, is_edge)
+        yield Edge(
+            parameter,
+            side,
+            bound,
+            best=(inside, len(among)),
+            others=(len(outer) - inside, len(having) - len(among)),
+            p=binomial_tail(inside, len(among), _outer_share(parameter, side)),
+            is_edge=is_edge,
+        )
+
+
+def _worth(study: StudyEvidence, trial: StudyTrial) -> float:
+    """The objective, more is better; a trial that was pruned without a value is worse than all others."""
+    return -math.inf if trial.objective is None else study.worth(trial)
+
+
+def _outer_share(parameter: StudyParameter, side: Side) -> float:
+    """The chance that a value drawn without preference lies in the outer fifth."""
+    if parameter.values is not None:
+        return 1 / len(parameter.values)
+    if parameter.whole and not parameter.log:
+        every = range(int(parameter.low or 0), int(parameter.high or 0) + 1)
+        return sum(_distance(parameter, side, value) <= OUTER for value in every) / len(every)
+    return OUTER
 
 
 def _open_ends(parameter: StudyParameter) -> Iterator[tuple[Side, float]]:

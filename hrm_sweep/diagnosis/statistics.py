@@ -115,6 +115,11 @@ def fisher_exact(a: int, b: int, c: int, d: int) -> float:
     return min(1.0, float(chance[chance <= observed * (1 + 1e-7)].sum()))
 
 
+def binomial_tail(successes: int, n: int, share: float) -> float:
+    """The chance of at least so many successes in n independent draws, each with the chance `share`."""
+    return min(1.0, sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(successes, n + 1)))
+
+
 def holm(p_values: Sequence[float]) -> list[float]:
     """p values corrected for their number (Holm 1979): the chance that any true hypothesis among them has a corrected
     value of 0.05 or less is 0.05 at most, whatever they have to do with each other."""

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hrm_sweep.diagnosis.statistics import (
+    binomial_tail,
     chance_of_order,
     fisher_exact,
     holm,
@@ -146,3 +147,9 @@ def test_the_noise_of_a_difference_is_that_of_two_shares() -> None:
     assert noise_of_difference(0.5, 0.5, 200) == pytest.approx(1.96 * math.sqrt(2 * 0.25 / 200))
     assert noise_of_difference(0.0, 0.0, 200) == 0
     assert noise_of_difference(0.2, 0.3, 0) == math.inf
+
+
+def test_the_tail_of_a_binomial_adds_up_what_is_as_many_or_more() -> None:
+    assert binomial_tail(3, 3, 0.2) == pytest.approx(0.008)
+    assert binomial_tail(0, 9, 0.3) == pytest.approx(1.0)
+    assert binomial_tail(8, 10, 0.5) == pytest.approx((45 + 10 + 1) / 1024)

@@ -24,9 +24,10 @@ def best_at_edge(study: StudyEvidence) -> Outcome:
 
     ## How it is decided
     The best are the best fifth of the trials that completed or were pruned (three at least), and all that are as good
-    within noise. It fires when the very best lies in the outer tenth of the range, most of the best in its outer fifth,
-    and Fisher's exact test finds more of the best there than of the others: p of 0.05 or less, corrected by Holm's
-    method for all ends of all ranges. In a list only its first or last number is its end.
+    within noise. It fires when the very best lies in the outer tenth of the range, more of the best in its outer fifth
+    than chance would put there (binomial p of 0.05 or less, corrected by Holm's method for all ends of all ranges), and
+    trials of the outer fifth beat trials from elsewhere in three of four pairs. In a list only its first or last number
+    is its end.
 
     ## When it stays quiet
     At an end beyond which there is nothing (one cycle, a probability of 1). When more than half of the trials are as
@@ -38,7 +39,7 @@ def best_at_edge(study: StudyEvidence) -> Outcome:
     More ACT steps, cycles or layers cost time in proportion.
 
     ## Reference
-    Fisher 1935; Holm 1979; docs/thresholds.md.
+    Holm 1979, Scandinavian Journal of Statistics 6(2); docs/thresholds.md.
     """
     best = best_trials(study)
     tested = edges(study)
