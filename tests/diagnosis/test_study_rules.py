@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import random
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -328,3 +329,12 @@ def test_the_mapping_has_study_in_place_of_run() -> None:
     assert list(mapping) == ["schema_version", "study", "verdict", "findings"]
     assert mapping["study"] == "made-up"
     assert sorted(each["rule"] for each in mapping["findings"]) == sorted(RULES)
+
+
+def test_a_study_of_5000_trials_is_judged_in_a_moment() -> None:
+    evidence = study(nan_above, trials=5000, evaluated_puzzles=500)
+    began = time.process_time()
+    diagnosis = diagnose_study(evidence)
+    assert time.process_time() - began < 5  # measured: 0.8 s
+    assert diagnosis.leading is not None
+    assert diagnosis.leading.evidence[0].quantity.startswith("failed (nan) only where lr > 0.003")
