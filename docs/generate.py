@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
-from hrm_sweep.diagnosis import all_rules
+from hrm_sweep.diagnosis import Rule, all_rules, all_study_rules, catalogue
 
 DOCS = Path(__file__).resolve().parent
 _MADE_BY = "<!-- made by `make docs`: edit the code, not this page -->\n\n"
@@ -16,7 +17,7 @@ _MADE_BY = "<!-- made by `make docs`: edit the code, not this page -->\n\n"
 def generated_pages() -> dict[Path, str]:
     """The content that each generated page should have, by path relative to docs/."""
     pages = {Path("cli.md"): command_line_page(), Path("rules/README.md"): rules_index()}
-    pages |= {Path("rules") / f"{rule.id}.md": _MADE_BY + rule.page for rule in all_rules()}
+    pages |= {Path("rules") / f"{rule.id}.md": _MADE_BY + rule.page for rule in catalogue()}
     return pages
 
 
@@ -29,12 +30,17 @@ def command_line_page() -> str:
 
 
 def rules_index() -> str:
-    """The table of all rules, by family."""
-    rows = [
-        f"| [{rule.id}]({rule.id}.md) | {rule.family} | {rule.severity.value} | {rule.title} |" for rule in all_rules()
+    """The tables of all rules, by family: of runs, then of studies."""
+    runs = ["# Diagnosis rules", "", *_rules_table(all_rules())]
+    studies = ["", "## Rules that judge a study", "", *_rules_table(all_study_rules())]
+    return _MADE_BY + "\n".join(runs + studies) + "\n"
+
+
+def _rules_table(rules: Iterable[Rule]) -> list[str]:
+    head = ["| rule | family | severity | what it names |", "|---|---|---|---|"]
+    return head + [
+        f"| [{rule.id}]({rule.id}.md) | {rule.family} | {rule.severity.value} | {rule.title} |" for rule in rules
     ]
-    head = ["# Diagnosis rules", "", "| rule | family | severity | what it names |", "|---|---|---|---|"]
-    return _MADE_BY + "\n".join(head + rows) + "\n"
 
 
 def out_of_date(pages: dict[Path, str]) -> list[str]:

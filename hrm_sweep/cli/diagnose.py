@@ -32,6 +32,17 @@ Metrics = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The run's all_config.yaml, for --metrics alone.")
 ]
+StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Diagnose a study instead of runs.")]
+Storage = Annotated[
+    str | None,
+    typer.Option(help="With --study: URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
+]
+WriteSpace = Annotated[
+    Path | None,
+    typer.Option(
+        "--write-space", metavar="FILE", help="With --study: write the search space that its findings ask for."
+    ),
+]
 
 
 def diagnose(
@@ -42,23 +53,41 @@ def diagnose(
     data: Data = None,
     metrics: Metrics = None,
     config: Config = None,
+    study: StudyName = None,
+    storage: Storage = None,
+    write_space: WriteSpace = None,
 ) -> None:
-    """Say what is wrong with a run, and why.
+    """Say what is wrong with a run or a study, and why.
 
-    Works on finished, live, killed and damaged runs. Exit code: 0 healthy, 1 a rule fired at warning or above,
-    2 not a run directory. Leaves diagnosis.json and report.html in run directories of hrm-sweep.
+    Works on finished, live, killed and damaged runs, and on studies at any time. Exit code: 0 healthy, 1 a rule fired
+    at warning or above, 2 not a run directory or study. Leaves diagnosis.json and report.html in run directories of
+    hrm-sweep.
 
     Example: hrm-sweep diagnose trials/quickstart/0003 --html report.html
 
     Example: hrm-sweep diagnose --metrics history.csv --config all_config.yaml --data data/sudoku-extreme-1k
+
+    Example: hrm-sweep diagnose --study quickstart --write-space next.yaml
     """
     from hrm_sweep.errors import HrmSweepError, UsageError  # everything here: --help must not load numpy
 
     if explain is not None:
         _explain(explain)
         return
+    if study is not None:
+        from hrm_sweep.cli.diagnose_study import diagnose_one_study
+
+        if runs or data is not None or metrics or config is not None or html is not None:
+            raise UsageError(
+                "--study takes --json, --storage and --write-space only; diagnose runs in a call of their own"
+            )
+        raise typer.Exit(diagnose_one_study(study, storage, as_json=as_json, write_space=write_space))
+    if storage is not None or write_space is not None:
+        raise UsageError("--storage and --write-space need --study NAME; `hrm-sweep studies` lists the names")
     if not runs and not metrics:
-        raise UsageError("no run directory named; try `hrm-sweep diagnose trials/runs/NAME`, or --explain RULE")
+        raise UsageError(
+            "no run directory named; try `hrm-sweep diagnose trials/runs/NAME`, --study NAME, or --explain RULE"
+        )
     if metrics and len(runs or []) > 1:
         raise UsageError(f"--metrics belongs to one run, and {len(runs or [])} are named; diagnose them one by one")
     if config is not None and (runs or not metrics):
@@ -92,12 +121,12 @@ def rules(as_json: AsJson = False) -> None:
 
     Example: hrm-sweep rules --json
     """
-    from hrm_sweep.diagnosis import all_rules
+    from hrm_sweep.diagnosis import catalogue
 
     if as_json:
-        keys = ("id", "family", "title", "fatal", "reference")
+        keys = ("id", "subject", "family", "title", "fatal", "reference")
         entries = [
-            {key: getattr(rule, key) for key in keys} | {"severity": rule.severity.value} for rule in all_rules()
+            {key: getattr(rule, key) for key in keys} | {"severity": rule.severity.value} for rule in catalogue()
         ]
         typer.echo(json.dumps(entries, indent=1))
         return
@@ -105,7 +134,7 @@ def rules(as_json: AsJson = False) -> None:
 
     from hrm_sweep.report.diagnosis import print_rules
 
-    print_rules(all_rules(), Console())
+    print_rules(catalogue(), Console())
 
 
 def _print(diagnoses: list[Diagnosis]) -> None:
@@ -144,13 +173,13 @@ def _explain(rule_id: str) -> None:
 
     from rich.console import Console
 
-    from hrm_sweep.diagnosis import all_rules, find_rule
+    from hrm_sweep.diagnosis import catalogue, find_rule
     from hrm_sweep.errors import UsageError
     from hrm_sweep.report.diagnosis import print_rule_page
 
     rule = find_rule(rule_id)
     if rule is None:
-        ids = [known.id for known in all_rules()]
+        ids = [known.id for known in catalogue()]
         close = difflib.get_close_matches(rule_id, ids, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else "`hrm-sweep rules` lists them"
         raise UsageError(f"--explain {rule_id}: there is no such rule; {hint}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hrm_sweep.cli.studies import storage_url
+from hrm_sweep.cli.studies import storage_option, storage_url
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -226,20 +226,12 @@ def _next_commands(study: Study, ended: Conducted) -> list[tuple[str, str]]:
     if best is not None:
         config = study.run_directory(study.first_attempt_of(best)).config.as_posix()
         commands.append((shlex.join(["hrm-sweep", "train", config, "seed=1"]), "the best one again, with another seed"))
-    commands.append((shlex.join(["hrm-sweep", "dashboard", *_storage_option(study)]), "all trials in the browser"))
+    commands.append((shlex.join(["hrm-sweep", "dashboard", *storage_option(study)]), "all trials in the browser"))
     return commands
 
 
 def _continue_with(study: Study) -> str:
-    return shlex.join(["hrm-sweep", "run", "--study", study.name, *_storage_option(study)])
-
-
-def _storage_option(study: Study) -> list[str]:
-    """`--storage URL` where it is needed. A URL with a password is left to HRM_SWEEP_STORAGE."""
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, has_password
-
-    url = study.storage_url
-    return [] if url == DEFAULT_STORAGE or has_password(url) else ["--storage", url]
+    return shlex.join(["hrm-sweep", "run", "--study", study.name, *storage_option(study)])
 
 
 def _leave(number: int, frame: FrameType | None) -> None:

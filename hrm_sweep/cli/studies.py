@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from hrm_sweep.sweep.study import Study
 
 _STORAGE = typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE).")
 
@@ -16,6 +19,14 @@ def storage_url(given: str | None) -> str:
     from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE
 
     return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+
+
+def storage_option(study: Study) -> list[str]:
+    """`--storage URL` where it is needed. A URL with a password is left to HRM_SWEEP_STORAGE."""
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, has_password
+
+    url = study.storage_url
+    return [] if url == DEFAULT_STORAGE or has_password(url) else ["--storage", url]
 
 
 def studies(

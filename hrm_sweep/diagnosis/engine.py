@@ -14,6 +14,7 @@ from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import Finding, Verdict
 from hrm_sweep.diagnosis.gather import Export, gather_evidence
 from hrm_sweep.diagnosis.registry import Rule, all_rules
+from hrm_sweep.diagnosis.study_evidence import StudyEvidence
 from hrm_sweep.diagnosis.summary import verdict_sentence
 from hrm_sweep.errors import DiskFullError
 from hrm_sweep.runs import RunDirectory, replaced_atomically
@@ -21,8 +22,24 @@ from hrm_sweep.runs import RunDirectory, replaced_atomically
 SCHEMA_VERSION = 1
 
 
+class Judged:
+    """What a diagnosis of a run and one of a study have in common."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def leading(self) -> Finding | None:
+        """The finding to act on: the first that fired at warning or above, or None where nothing is wrong."""
+        return next((finding for finding in self.findings if finding.is_sick), None)
+
+    @property
+    def exit_code(self) -> int:
+        """0 healthy, 1 a rule fired at warning or above."""
+        return int(self.leading is not None)
+
+
 @dataclass(frozen=True)
-class Diagnosis:
+class Diagnosis(Judged):
     """What is wrong with one run, if anything.
 
     run       its directory.
@@ -41,14 +58,9 @@ class Diagnosis:
     evidence: Evidence = field(repr=False, compare=False)
 
     @property
-    def leading(self) -> Finding | None:
-        """The finding to act on: the first that fired at warning or above, or None for a healthy run."""
-        return next((finding for finding in self.findings if finding.is_sick), None)
-
-    @property
-    def exit_code(self) -> int:
-        """0 healthy, 1 a rule fired at warning or above."""
-        return int(self.leading is not None)
+    def subject(self) -> str:
+        """How a report calls what was judged."""
+        return str(self.run)
 
     def to_mapping(self) -> dict[str, Any]:
         return {
@@ -93,7 +105,7 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     return Diagnosis(evidence.path, verdict_sentence(evidence, findings), findings, fatal, evidence.problems, evidence)
 
 
-def judge(rule: Rule, evidence: Evidence) -> Finding:
+def judge(rule: Rule, evidence: Evidence | StudyEvidence) -> Finding:
     """One rule's finding. Missing data becomes the verdict `unknown` here and nowhere else."""
     try:
         outcome = rule.judge(evidence)

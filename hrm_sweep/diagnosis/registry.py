@@ -1,8 +1,9 @@
 """The rules: a decorator that registers a function, and a loader that finds all of them and distrusts each.
 
-A rule is one function of Evidence in a file of diagnosis/rules/. Its docstring is its page in the catalogue: the first
-line names the fault, and the headings of `HEADINGS` follow. A rule answers with `fired(...)` or `clear(...)`, or asks
-for data that is not there, which raises MissingEvidence and becomes the verdict `unknown` in the engine.
+A rule is one function of Evidence in a file of diagnosis/rules/, or of StudyEvidence in a file of
+diagnosis/study_rules/. Its docstring is its page in the catalogue: the first line names the fault, and the headings of
+`HEADINGS` follow. A rule answers with `fired(...)` or `clear(...)`, or asks for data that is not there, which raises
+MissingEvidence and becomes the verdict `unknown` in the engine.
 """
 
 from __future__ import annotations
@@ -14,12 +15,9 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import Any
 
 from hrm_sweep.diagnosis.finding import EvidenceRow, Overrides, Severity, Verdict
-
-if TYPE_CHECKING:
-    from hrm_sweep.diagnosis.evidence import Evidence
 
 HEADINGS = (
     "What it sees",
@@ -57,7 +55,10 @@ def clear(explanation: str, *evidence: EvidenceRow) -> Outcome:
     return Outcome(Verdict.CLEAR, explanation, evidence)
 
 
-RuleFunction = Callable[["Evidence"], Outcome]
+RuleFunction = Callable[[Any], Outcome]
+"""Of Evidence or of StudyEvidence. `check_rules` holds every rule to one of the two, and `Rule.subject` tells which."""
+
+_SUBJECTS = {"Evidence": "run", "StudyEvidence": "study"}
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class Rule:
     fatal: bool
     causes: tuple[str, ...]
     judge: RuleFunction
+
+    @property
+    def subject(self) -> str:
+        """What the rule judges: run or study."""
+        return _SUBJECTS[_parameter_types(self.judge)[0]]
 
     @property
     def title(self) -> str:
@@ -94,6 +100,7 @@ class Rule:
         """The catalogue entry in Markdown."""
         head = f"# {self.id}\n\n{self.title}.\n\n"
         facts = f"Family: {self.family}. Severity: {self.severity.value}."
+        facts += " It judges a study as a whole." if self.subject == "study" else ""
         facts += " A sweep ends a run on it, when it fires as an error." if self.fatal else ""
         body = "\n\n".join(f"## {heading}\n\n{text}" for heading, text in self.sections.items())
         return f"{head}{facts}\n\n{body}\n"
@@ -120,17 +127,33 @@ def rule(
 
 
 @cache
-def all_rules() -> tuple[Rule, ...]:
-    """Every rule, by family and then in the order of its file. Raises TypeError for a rule that is not well formed."""
-    package = importlib.import_module("hrm_sweep.diagnosis.rules")
-    for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
-        importlib.import_module(f"{package.__name__}.{module.name}")
+def catalogue() -> tuple[Rule, ...]:
+    """Every rule: those that judge runs, then those that judge studies, by family and in the order of its file.
+
+    Raises TypeError for a rule that is not well formed.
+    """
+    for folder in ("rules", "study_rules"):
+        package = importlib.import_module(f"hrm_sweep.diagnosis.{folder}")
+        for module in sorted(pkgutil.iter_modules(package.__path__), key=lambda found: found.name):
+            importlib.import_module(f"{package.__name__}.{module.name}")
     check_rules(_registered)
-    return tuple(sorted(_registered, key=lambda known: known.family))  # stable: keeps the order of each file
+    return tuple(sorted(_registered, key=lambda known: (known.subject, known.family)))  # stable: keeps files in order
+
+
+@cache
+def all_rules() -> tuple[Rule, ...]:
+    """Every rule that judges a run."""
+    return tuple(known for known in catalogue() if known.subject == "run")
+
+
+@cache
+def all_study_rules() -> tuple[Rule, ...]:
+    """Every rule that judges a study."""
+    return tuple(known for known in catalogue() if known.subject == "study")
 
 
 def find_rule(rule_id: str) -> Rule | None:
-    return next((known for known in all_rules() if known.id == rule_id), None)
+    return next((known for known in catalogue() if known.id == rule_id), None)
 
 
 def check_rules(rules: Iterable[Rule]) -> None:
@@ -146,11 +169,10 @@ def check_rules(rules: Iterable[Rule]) -> None:
 
 def _problem(known: Rule, ids: list[str]) -> str | None:
     signature = inspect.signature(known.judge)
-    annotations = [str(parameter.annotation) for parameter in signature.parameters.values()]
     missing = [heading for heading in HEADINGS if not known.sections.get(heading)] if known.judge.__doc__ else HEADINGS
     strangers = [name for name in known.causes if name not in ids]
-    if annotations != ["Evidence"] or signature.return_annotation != "Outcome":
-        return f"expected the signature (run: Evidence) -> Outcome, found {signature}"
+    if _parameter_types(known.judge) not in [[kind] for kind in _SUBJECTS] or signature.return_annotation != "Outcome":
+        return f"expected the signature (run: Evidence) or (study: StudyEvidence) -> Outcome, found {signature}"
     if missing:
         return f"its docstring lacks the heading(s) {', '.join(missing)}"
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", known.id):
@@ -160,3 +182,7 @@ def _problem(known: Rule, ids: list[str]) -> str | None:
     if strangers:
         return f"it names consequences that are no rules: {', '.join(strangers)}"
     return None
+
+
+def _parameter_types(function: RuleFunction) -> list[str]:
+    return [str(parameter.annotation) for parameter in inspect.signature(function).parameters.values()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -80,3 +82,51 @@ def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+def noise_of_difference(one: float, other: float, n: float, z: float = 1.96) -> float:
+    """The largest difference between two shares, each of n, that chance alone explains in 95 of 100 cases: z standard
+    errors of a difference, under the hypothesis that both have the same share."""
+    pooled = min(1.0, max(0.0, (one + other) / 2))
+    return z * math.sqrt(2 * pooled * (1 - pooled) / n) if n > 0 else math.inf
+
+
+@lru_cache(maxsize=8)
+def _log_factorials(n: int) -> Floats:
+    return np.array([math.lgamma(k + 1) for k in range(n + 1)])
+
+
+def fisher_exact(a: int, b: int, c: int, d: int) -> float:
+    """p value of the table [[a, b], [c, d]] under independence: Fisher's exact test (Fisher 1935), two-sided.
+
+    The chance of all tables with the same sums by row and column that are no likelier than this one. 1 where a row or
+    a column is empty. Raises ValueError for a negative count.
+    """
+    if min(a, b, c, d) < 0:
+        raise ValueError(f"expected counts, found {[[a, b], [c, d]]}")
+    row, column, n = a + b, a + c, a + b + c + d
+    log_factorial = _log_factorials(n)
+    first = np.arange(max(0, row + column - n), min(row, column) + 1)  # what may stand in place of a
+    fixed = log_factorial[[row, n - row, column, n - column]].sum() - log_factorial[n]
+    cells = (first, row - first, column - first, n - row - column + first)
+    chance = np.exp(fixed - sum(log_factorial[cell] for cell in cells))
+    observed = chance[a - first[0]]
+    # A table that is as likely on paper differs by rounding: by less than 1e-7 of itself for 10,000 trials.
+    return min(1.0, float(chance[chance <= observed * (1 + 1e-7)].sum()))
+
+
+def binomial_tail(successes: int, n: int, share: float) -> float:
+    """The chance of at least so many successes in n independent draws, each with the chance `share`."""
+    return min(1.0, sum(math.comb(n, k) * share**k * (1 - share) ** (n - k) for k in range(successes, n + 1)))
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """p values corrected for their number (Holm 1979): the chance that any true hypothesis among them has a corrected
+    value of 0.05 or less is 0.05 at most, whatever they have to do with each other."""
+    order = sorted(range(len(p_values)), key=lambda index: p_values[index])
+    corrected = [1.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected

@@ -8,13 +8,21 @@ from hrm_sweep.diagnosis.evidence import Evidence
 from hrm_sweep.diagnosis.finding import Finding, Verdict
 from hrm_sweep.runs import State
 
+_NO_FAULT = ("Healthy", "No fault found", "Cannot tell")
+
+
+def names_a_fault(said: str) -> bool:
+    """Whether what stands in the storage of a trial's diagnosis is the title of a leading finding, and no verdict that
+    found nothing."""
+    return not said.startswith(_NO_FAULT)
+
 
 def verdict_sentence(evidence: Evidence, findings: Sequence[Finding]) -> str:
     """`findings` are ranked. Begins with Sick, Healthy, Healthy so far, No fault found or Cannot tell."""
     sick = [finding for finding in findings if finding.is_sick]
     if sick:
         others = f", and {len(sick) - 1} more finding(s)" if len(sick) > 1 else ""
-        return f"Sick: {_lower_first(sick[0].title)} ({sick[0].rule}, {sick[0].severity.value}){others}."
+        return f"Sick: {lower_first(sick[0].title)} ({sick[0].rule}, {sick[0].severity.value}){others}."
     if _nothing_measured(evidence):
         unknown = sum(finding.verdict is Verdict.UNKNOWN for finding in findings)
         return f"Cannot tell: nothing was measured yet, so {unknown} of {len(findings)} rules have no data."
@@ -47,5 +55,6 @@ def _cells(evidence: Evidence) -> str:
     return "" if cells is None or not len(cells) or (exact is not None and exact.last) else f", cells {cells.last:.3f}"
 
 
-def _lower_first(text: str) -> str:
+def lower_first(text: str) -> str:
+    """A title in the middle of a sentence; `H_level ...` and `NaN ...` keep their capitals."""
     return text if text[:2].isupper() else text[:1].lower() + text[1:]

@@ -9,15 +9,15 @@ from rich.markup import escape
 from rich.padding import Padding
 from rich.table import Table
 
-from hrm_sweep.diagnosis import Diagnosis, Finding, Rule, Verdict
+from hrm_sweep.diagnosis import Diagnosis, Finding, Rule, StudyDiagnosis, Verdict
 
 _COLOURS = {"error": "bold red", "warning": "yellow", "advice": "cyan", "info": "blue"}
 
 
-def print_diagnosis(diagnosis: Diagnosis, console: Console) -> None:
+def print_diagnosis(diagnosis: Diagnosis | StudyDiagnosis, console: Console) -> None:
     """The verdict, then what fired with its evidence and remedy, then what cannot be told and what is clear."""
     console.print(escape(diagnosis.verdict), style="bold red" if diagnosis.leading else "bold green", soft_wrap=True)
-    console.print(escape(str(diagnosis.run)), style="dim", soft_wrap=True)
+    console.print(escape(diagnosis.subject), style="dim", soft_wrap=True)
     for finding in diagnosis.findings:
         if finding.verdict is Verdict.FIRED:
             _print_finding(finding, console)
@@ -47,11 +47,18 @@ def _print_finding(finding: Finding, console: Console) -> None:
 
 def _evidence_table(finding: Finding) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name in ("evidence", "step", "value", "threshold", "margin"):
+    columns = {
+        "evidence": [escape(row.quantity) for row in finding.evidence],
+        "step": [_number(row.step) for row in finding.evidence],
+        "value": [escape(_number(row.value)) for row in finding.evidence],
+        "threshold": [_number(row.threshold) for row in finding.evidence],
+        "margin": [_number(row.margin) for row in finding.evidence],
+    }
+    shown = {name: cells for name, cells in columns.items() if any(cells)}  # a study has no steps
+    for name in shown:
         table.add_column(name, justify="left" if name == "evidence" else "right")
-    for row in finding.evidence:
-        numbers = (row.step, row.value, row.threshold, row.margin)
-        table.add_row(escape(row.quantity), *(escape(_number(number)) for number in numbers))
+    for cells in zip(*shown.values(), strict=True):
+        table.add_row(*cells)
     return table
 
 
@@ -62,7 +69,7 @@ def _number(value: float | int | str | None) -> str:
 
 
 def print_rules(rules: Iterable[Rule], console: Console) -> None:
-    """Every rule in a line, by family."""
+    """Every rule in a line, by family; those of studies after those of runs."""
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("family", "rule", "severity", "says that"):
         table.add_column(name, no_wrap=name != "says that")

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from hrm_sweep.cli.app import app
-from hrm_sweep.diagnosis import all_rules
+from hrm_sweep.diagnosis import catalogue
 from hrm_sweep.errors import UsageError
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -112,6 +112,6 @@ def test_naming_no_run_says_what_to_name(folder: Path) -> None:
 
 def test_rules_lists_every_rule(folder: Path) -> None:
     listed = CliRunner().invoke(app, ["rules"], env={"COLUMNS": "200"}).stdout
-    assert all(rule.id in listed for rule in all_rules())
+    assert all(rule.id in listed for rule in catalogue())
     entries = json.loads(CliRunner().invoke(app, ["rules", "--json"]).stdout)
-    assert [entry["id"] for entry in entries] == [rule.id for rule in all_rules()]
+    assert [entry["id"] for entry in entries] == [rule.id for rule in catalogue()]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hrm_sweep.diagnosis.finding import Severity
-from hrm_sweep.diagnosis.registry import HEADINGS, Rule, all_rules, check_rules, clear, find_rule
+from hrm_sweep.diagnosis.registry import HEADINGS, Rule, catalogue, check_rules, clear, find_rule
 
 DOC = "A fault.\n\n" + "\n\n".join(f"## {heading}\ntext" for heading in HEADINGS)
 
@@ -49,7 +49,7 @@ def test_two_rules_of_one_name_are_refused() -> None:
         check_rules([make(), make()])
 
 
-@pytest.mark.parametrize("rule", all_rules(), ids=lambda rule: rule.id)
+@pytest.mark.parametrize("rule", catalogue(), ids=lambda rule: rule.id)
 def test_every_rule_has_a_page_of_its_own(rule: Rule) -> None:
     assert rule.page.startswith(f"# {rule.id}\n\n{rule.title}.\n")
     assert len(rule.title) <= 110

@@ -9,7 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hrm_sweep.diagnosis.statistics import chance_of_order, rolling_median, slope_interval, tail, weighted_mean, wilson
+from hrm_sweep.diagnosis.statistics import (
+    binomial_tail,
+    chance_of_order,
+    fisher_exact,
+    holm,
+    noise_of_difference,
+    rolling_median,
+    slope_interval,
+    tail,
+    weighted_mean,
+    wilson,
+)
 from hrm_sweep.runs.formats import Series
 
 VALUES = st.lists(st.integers(-5, 5), min_size=1, max_size=12).map(lambda values: np.array(values, dtype=float))
@@ -76,3 +87,69 @@ def test_the_tail_is_a_share_of_the_steps_and_never_less_than_asked() -> None:
     values = series([float(n) for n in range(1, 101)])
     assert tail(values, 0.2).value.tolist() == [float(n) for n in range(81, 101)]
     assert len(tail(values, 0.0, least=5)) == 5
+
+
+# Fisher's own example, a lady who told six of eight cups of tea rightly: Fisher 1935, two-sided in Agresti 2013, 3.5.2.
+@pytest.mark.parametrize(
+    ("table", "p"),
+    [
+        ((3, 1, 1, 3), 34 / 70),
+        ((4, 0, 0, 4), 2 / 70),
+        ((7, 0, 0, 17), 1 / math.comb(24, 7)),
+        ((0, 5, 0, 9), 1.0),
+        ((0, 0, 3, 4), 1.0),
+    ],
+)
+def test_the_exact_test_agrees_with_known_values(table: tuple[int, int, int, int], p: float) -> None:
+    assert fisher_exact(*table) == pytest.approx(p)
+
+
+COUNT = st.integers(0, 12)
+
+
+@given(COUNT, COUNT, COUNT, COUNT)
+def test_the_exact_test_adds_up_all_tables_that_are_no_likelier(a: int, b: int, c: int, d: int) -> None:
+    """Whole numbers against whole numbers: ways to draw each table, without a logarithm anywhere."""
+    row, column, n = a + b, a + c, a + b + c + d
+    ways = {
+        x: math.comb(row, x) * math.comb(n - row, column - x)
+        for x in range(max(0, row + column - n), min(row, column) + 1)
+    }
+    expected = sum(each for each in ways.values() if each <= ways[a]) / math.comb(n, column)
+    assert fisher_exact(a, b, c, d) == pytest.approx(expected, rel=1e-9)
+    assert fisher_exact(c, d, a, b) == pytest.approx(expected, rel=1e-9)
+    assert fisher_exact(a, c, b, d) == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_exact_test_takes_thousands_and_refuses_what_is_no_count() -> None:
+    assert fisher_exact(2500, 2500, 2500, 2500) == pytest.approx(1.0)
+    assert fisher_exact(5000, 0, 0, 5000) < 1e-300
+    with pytest.raises(ValueError, match="expected counts"):
+        fisher_exact(1, -1, 2, 3)
+
+
+def test_holm_agrees_with_an_example_by_hand() -> None:
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([]) == []
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20))
+def test_holm_keeps_the_order_and_never_lowers_a_value(values: list[float]) -> None:
+    corrected = holm(values)
+    for p, q in zip(values, corrected, strict=True):
+        assert p <= q <= 1
+    by_value = [corrected[index] for index in sorted(range(len(values)), key=lambda index: values[index])]
+    assert by_value == sorted(by_value)
+    assert min(corrected) == pytest.approx(min(1.0, len(values) * min(values)))
+
+
+def test_the_noise_of_a_difference_is_that_of_two_shares() -> None:
+    assert noise_of_difference(0.5, 0.5, 200) == pytest.approx(1.96 * math.sqrt(2 * 0.25 / 200))
+    assert noise_of_difference(0.0, 0.0, 200) == 0
+    assert noise_of_difference(0.2, 0.3, 0) == math.inf
+
+
+def test_the_tail_of_a_binomial_adds_up_what_is_as_many_or_more() -> None:
+    assert binomial_tail(3, 3, 0.2) == pytest.approx(0.008)
+    assert binomial_tail(0, 9, 0.3) == pytest.approx(1.0)
+    assert binomial_tail(8, 10, 0.5) == pytest.approx((45 + 10 + 1) / 1024)
