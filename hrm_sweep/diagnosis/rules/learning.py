@@ -9,7 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import longer
+from hrm_sweep.diagnosis.remedies import falling_lr, longer
 from hrm_sweep.diagnosis.signals import FIRST_THIRD, JUDGED_SHARE, is_mature, last_fifth, progress_row
 from hrm_sweep.diagnosis.statistics import binomial_sd, slope_interval, tail, weighted_mean
 from hrm_sweep.runs.formats import Curves, Series
@@ -301,5 +301,5 @@ def plateau(run: Evidence) -> Outcome:
     return fired(
         "Over the last 30 % of the run the loss hardly moved, and the puzzles are not solved.",
         *rows,
-        remedy={"lr_min_ratio": 0.1} if run.config.lr_min_ratio > 0.5 else None,
+        remedy=falling_lr(run),
     )
