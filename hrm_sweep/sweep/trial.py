@@ -215,7 +215,8 @@ class _Attempt:
         status = read_status(self.directory.status)
         if status is not None and status.owner.pid != child.pid:
             status = None  # of an earlier attempt
-        if self.pruned_by is not None:
+        ended_itself = status is not None and status.cause is Cause.NAN  # whatever pruners made of its last rows
+        if self.pruned_by is not None and not ended_itself:
             return Outcome(TrialState.PRUNED, pruned_by=self.pruned_by)
         if self.stalled:
             minutes = self.study.space.resources.stall_minutes

@@ -142,10 +142,7 @@ def test_the_points_of_first_come_before_remedies_and_none_is_lost(make_study: M
     study = make_study(
         parameters={"lr": {"min": 0.0, "max": 1.0}},
         first=[{"lr": 0.25}, {"lr": 0.5}],
-        parameters={"lr": {"min": 0.0, "max": 1.0}},
-        first=[{"lr": 0.25}, {"lr": 0.5}],
         remedies=True,
-        budget={"trials": 4},
         budget={"trials": 4},
     )
     one = taken(study)
