@@ -250,7 +250,7 @@ ENDS = st.sampled_from(["complete", "killed", "still running", *RULES])
 
 
 @given(budget=st.integers(1, 6), ends=st.lists(ENDS, max_size=14), sampler=st.sampled_from(["random", "grid"]))
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_becomes_of_trials_the_budget_is_exact_and_no_rule_is_remedied_twice(
     make_study: MakeStudy, budget: int, ends: list[str], sampler: str
 ) -> None:
