@@ -8,6 +8,7 @@ from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
+from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.run import run
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
@@ -23,6 +24,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(train)
 app.command()(diagnose)
+app.command()(fix)
 app.command()(dashboard)
 app.command()(studies)
 app.command()(clean)

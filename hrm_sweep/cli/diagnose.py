@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from hrm_sweep.diagnosis import Diagnosis
+    from hrm_sweep.diagnosis import Diagnosis, Rule
     from hrm_sweep.errors import HrmSweepError
 
 Runs = Annotated[
@@ -169,18 +169,24 @@ def _write_pages(diagnoses: list[Diagnosis], html: Path | None) -> list[HrmSweep
 
 
 def _explain(rule_id: str) -> None:
-    import difflib
-
     from rich.console import Console
+
+    from hrm_sweep.report.diagnosis import print_rule_page
+
+    print_rule_page(require_rule(rule_id, "--explain"), Console())
+
+
+def require_rule(rule_id: str, option: str) -> Rule:
+    """The rule that is meant. Raises UsageError, naming the option and the nearest rule."""
+    import difflib
 
     from hrm_sweep.diagnosis import catalogue, find_rule
     from hrm_sweep.errors import UsageError
-    from hrm_sweep.report.diagnosis import print_rule_page
 
     rule = find_rule(rule_id)
     if rule is None:
         ids = [known.id for known in catalogue()]
         close = difflib.get_close_matches(rule_id, ids, n=1, cutoff=0.4)
         hint = f"did you mean {close[0]}?" if close else "`hrm-sweep rules` lists them"
-        raise UsageError(f"--explain {rule_id}: there is no such rule; {hint}")
-    print_rule_page(rule, Console())
+        raise UsageError(f"{option} {rule_id}: there is no such rule; {hint}")
+    return rule

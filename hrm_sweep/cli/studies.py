@@ -57,7 +57,8 @@ def studies(
     for line in lines:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(line.counts.items()))
         best = "" if line.best is None else f"{line.metric} {line.best[0]:.3f} (trial {line.best[1]})"
-        table.add_row(line.name, f"{counts or 'none'} (budget {line.budget})", best, size(line.disk_bytes))
+        remedies = f", {line.remedies} remed{'y' if line.remedies == 1 else 'ies'}" if line.remedies else ""
+        table.add_row(line.name, f"{counts or 'none'} (budget {line.budget}{remedies})", best, size(line.disk_bytes))
     Console(highlight=False).print(table if lines else "no studies yet; start one with `hrm-sweep run`")
 
 

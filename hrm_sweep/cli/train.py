@@ -49,14 +49,14 @@ def train(
     if run_dir is None and config.checkpoint_path is not None:
         run_dir = Path(config.checkpoint_path)
     directory = RunDirectory(run_dir or _new_folder(source or DEFAULT_PRESET))
-    sys.exit(_train(config, directory, resume))
+    sys.exit(train_in(config, directory, resume))
 
 
 def _new_folder(source: str) -> Path:
     return Path("trials") / "runs" / f"{Path(source).stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def _train(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
+def train_in(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
     """Train with progress on the terminal; returns the exit code: 0 done, 1 failed, 130 interrupted."""
     from hrm_sweep.planning.lint import lint
     from hrm_sweep.report.progress import show_progress

@@ -261,11 +261,16 @@ def _explain(detail: Any) -> str:
     return f"{key}: {message}; found {detail['input']!r}"
 
 
+def config_text(config: RunConfig) -> str:
+    """The full config as YAML; the reference's own config class reads it too."""
+    return yaml.safe_dump(config.to_mapping(), sort_keys=False)
+
+
 def write_config(config: RunConfig, path: Path) -> None:
-    """Write the full config as YAML, whole or not at all; the reference's own config class reads it too."""
+    """Write `config_text`, whole or not at all."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(yaml.safe_dump(config.to_mapping(), sort_keys=False), encoding="utf-8")
+        temporary.write_text(config_text(config), encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -127,9 +127,8 @@ def judge(rule: Rule, evidence: Evidence | StudyEvidence) -> Finding:
 
 def rank(findings: Sequence[Finding], rules: Sequence[Rule]) -> tuple[Finding, ...]:
     """Fired before unknown before clear. Among the fired: causes before consequences, then the worse first."""
-    causes = {rule.id: rule.causes for rule in rules}
     sick = {finding.rule for finding in findings if finding.is_sick}
-    explained = {consequence for cause in sick for consequence in _consequences(cause, causes) if consequence != cause}
+    explained = {rule for cause in sick for rule in consequences(cause, rules) if rule != cause}
     order = {Verdict.FIRED: 0, Verdict.UNKNOWN: 1, Verdict.CLEAR: 2}
 
     def key(finding: Finding) -> tuple[int, bool, bool, int]:
@@ -139,8 +138,9 @@ def rank(findings: Sequence[Finding], rules: Sequence[Rule]) -> tuple[Finding, .
     return tuple(sorted(findings, key=key))
 
 
-def _consequences(rule_id: str, causes: dict[str, tuple[str, ...]]) -> set[str]:
-    """Everything that follows from a rule, directly or through others."""
+def consequences(rule_id: str, rules: Sequence[Rule] | None = None) -> set[str]:
+    """Everything that follows from a rule, directly or through others; of `rules`, by default all there are."""
+    causes = {rule.id: rule.causes for rule in rules or all_rules()}
     found: set[str] = set()
     todo = list(causes.get(rule_id, ()))
     while todo:

@@ -25,7 +25,8 @@ class TrialLine:
     values  its parameters.
     epoch   up to which it was evaluated, of `epochs`; None before the first evaluation.
     latest, best  value of the last and of the best evaluation.
-    said    why it was pruned or failed, or what the diagnosis leads with.
+    said    whose remedy it is, why it was pruned or failed, what the diagnosis leads with.
+    remedy_of  number of the trial that it is the remedy of; None for any other.
     """
 
     number: int
@@ -36,6 +37,7 @@ class TrialLine:
     latest: float | None = None
     best: float | None = None
     said: str = ""
+    remedy_of: int | None = None
 
 
 @dataclass(frozen=True)
@@ -113,8 +115,7 @@ def plain_line(trial: TrialLine, metric: str) -> str:
         parts.append(f"{metric} {_number(trial.best)}")
     if trial.state == "running":
         parts.append(spelled(trial.values))
-    elif trial.said:
-        parts.append(trial.said)
+    parts.append(trial.said)
     return ", ".join(part for part in parts if part)
 
 
@@ -170,6 +171,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield f"{title}:"
         for trial in lines:
             yield f"  trial {trial.number}  {escape(spelled(trial.values, short=True))}  {escape(trial.said)}"
+    yield from _remedy_lines(view)
     if summary.importances:
         ranked = sorted(summary.importances.items(), key=lambda item: -item[1])
         yield (
@@ -182,6 +184,21 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield "next:"
     for command, why in summary.next_commands:
         yield f"  {escape(command)}  [dim]# {escape(why)}[/dim]"
+
+
+def _remedy_lines(view: StudyView) -> Iterator[str]:
+    """Each remedy beside the trial that it is the remedy of."""
+    by_number = {trial.number: trial for trial in view.trials}
+    remedies = [trial for trial in view.trials if trial.remedy_of in by_number and trial.state != "retried"]
+    if remedies:
+        yield "remedies:"
+    for trial in remedies:
+        before = by_number[trial.remedy_of or 0]
+        changed = {key: value for key, value in trial.values.items() if before.values.get(key) != value}
+        yield (
+            f"  trial {trial.number}  {escape(spelled(changed, short=True))}  {escape(trial.said)}: {view.metric} "
+            f"{_number(before.best) or 'none'} -> {_number(trial.best) or 'none'}, {trial.state}"
+        )
 
 
 def _counts(view: StudyView) -> str:

@@ -11,6 +11,10 @@ PRUNED_BY = "pruned_by"
 CAUSE = "cause"
 MESSAGE = "message"
 VERDICT = "verdict"
+REMEDY = "remedy"  # {rule, overrides} of the leading finding of a trial that did not learn
+REMEDY_OF = "remedy_of"  # number of the trial that this one remedies
+REMEDY_RULE = "remedy_rule"  # the rule whose remedy this is
+OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on top of the parameters
 
 # of a study
 SPACE = "space"  # the whole search space, its base inlined

@@ -26,10 +26,19 @@ from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.conditions import all_hold
 from hrm_sweep.sweep.parameters import draw
 from hrm_sweep.sweep.reachable import every_combination
+from hrm_sweep.sweep.remedies import Remedy, comparable, due_remedies, is_remedy, values_of
 from hrm_sweep.sweep.samplers import BruteForce, Exhaustive
 from hrm_sweep.sweep.storage import study_lock
 from hrm_sweep.sweep.study import Chain, Study
 
+_KEPT_BY_A_RETRY = (
+    attributes.SEED,
+    attributes.RUN_DIR,
+    attributes.REPLICATE_OF,
+    attributes.REMEDY_OF,
+    attributes.REMEDY_RULE,
+    attributes.OVERRIDES,
+)
 _FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
 ALIVE_EVERY_S = 60.0
 """How often a worker says that it lives, which is all that other hosts can know of it."""
@@ -42,7 +51,7 @@ _ORPHAN_GRACE_S = 3.0  # a child ends within 2 s of its worker's death
 class Claim:
     """The right, and the duty, to run one trial.
 
-    values     the parameters that exist for it.
+    values     the parameters that exist for it, and what a remedy changes besides.
     seed       of the run; a retry has that of the first attempt.
     directory  of the run; a retry has that of the first attempt, and continues there.
     retry_of   number of the attempt before, None for the first.
@@ -99,14 +108,15 @@ def account(study: Study) -> Account:
     lost = sum(_is_lost(chain.last) for chain in given_out)
     left = max(0, study.space.budget.trials - len(given_out))
     if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
-        left = 0
+        left = min(left, len(due_remedies(study, all_chains)))
     ended = sum(chain.last.state.is_finished() for chain in given_out) - due
     return Account(len(given_out), ended, due, running, lost, left)
 
 
 def claim(study: Study, owner: Owner) -> Claim | Nothing:
     """Take the next trial: what a dead worker left and other retries that are due; then one that somebody else put in
-    the study's queue (`hrm-sweep` itself queues nothing); then a new one."""
+    the study's queue (`hrm-sweep` itself queues nothing); then what is left of `first`, a remedy that is due, or a
+    draw."""
     with study_lock(study.storage_url, study.name):
         recover(study)
         all_chains = study.chains()
@@ -118,6 +128,9 @@ def claim(study: Study, owner: Owner) -> Claim | Nothing:
             queued = [chain.last for chain in all_chains if chain.last.state is TrialState.WAITING]
             if queued:
                 return _adopt(study, owner, queued[0], all_chains)
+            remedies = due_remedies(study, all_chains)
+            if remedies and _next_of_first(study, all_chains) is None:
+                return _begin_remedy(study, owner, remedies[0], all_chains)
             if not _is_exhausted(study, all_chains):
                 return _begin_new(study, owner, all_chains)
         return Nothing.FOR_NOW if any(_owner_may_live(chain.last) for chain in given_out) else Nothing.FOR_GOOD
@@ -180,11 +193,7 @@ def _end_orphan(directory: RunDirectory) -> None:
 
 def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
     before = chain.last
-    attrs = {
-        name: value
-        for name, value in before.user_attrs.items()
-        if name in (attributes.SEED, attributes.RUN_DIR, attributes.REPLICATE_OF)
-    }
+    attrs = {name: value for name, value in before.user_attrs.items() if name in _KEPT_BY_A_RETRY}
     attrs[attributes.RETRY_OF] = before.number
     trial = _born(study, owner, {**_fixed(before), **before.params}, attrs)
     directory = study.run_directory(chain.first.number)
@@ -193,14 +202,17 @@ def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
 
 def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:
     """Start one more chain: the next point of `first`, the next combination of an exhaustive sampler, or a draw."""
-    if len(all_chains) < len(study.space.first):
-        fixed: Mapping[str, Any] = study.space.first[len(all_chains)]
-    elif isinstance(study.space.sampler, Exhaustive):
-        fixed = _next_combination(study, all_chains) or {}
-    else:
-        fixed = {}
+    fixed = _next_of_first(study, all_chains)
+    if fixed is None and isinstance(study.space.sampler, Exhaustive):
+        fixed = _next_combination(study, all_chains)
     number = len(study.trials())  # under the lock, so this is the number it will get
-    trial = _born(study, owner, fixed, _attributes_of_new(study, number))
+    trial = _born(study, owner, fixed or {}, _attributes_of_new(study, number))
+    return _first_attempt(study, trial, all_chains)
+
+
+def _begin_remedy(study: Study, owner: Owner, remedy: Remedy, all_chains: list[Chain]) -> Claim:
+    number = len(study.trials())  # under the lock, so this is the number it will get
+    trial = _born(study, owner, remedy.parameters, {**_attributes_of_new(study, number), **remedy.attributes})
     return _first_attempt(study, trial, all_chains)
 
 
@@ -246,7 +258,7 @@ def _signature(owner: Owner) -> dict[str, Any]:
 
 def _handle(study: Study, trial_id: int, number: int) -> optuna.Trial:
     study.optuna.sampler = study.space.sampler.build(number)
-    return optuna.Trial(study.optuna, trial_id)
+    return optuna.Trial(comparable(study), trial_id)
 
 
 def _fixed(trial: FrozenTrial) -> dict[str, Any]:
@@ -255,20 +267,26 @@ def _fixed(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _draw_all(study: Study, trial: optuna.Trial) -> dict[str, Any]:
-    """Draw every parameter that exists for this trial, those first that others depend on."""
-    values: dict[str, Any] = {}
+    """Draw every parameter that exists for this trial and that no override gives, those first that others depend on."""
+    values: dict[str, Any] = dict(trial.user_attrs.get(attributes.OVERRIDES, {}))
     for name in study.space.order():
         parameter = study.space.parameters[name]
-        if all_hold(parameter.conditions(), values):
+        if name not in values and all_hold(parameter.conditions(), values):
             values[name] = draw(trial, name, parameter)
     return values
 
 
 def _is_exhausted(study: Study, all_chains: list[Chain]) -> bool:
     """Whether an exhaustive sampler has nothing left; other samplers never run out."""
-    if len(all_chains) < len(study.space.first) or not isinstance(study.space.sampler, Exhaustive):
+    if _next_of_first(study, all_chains) is not None or not isinstance(study.space.sampler, Exhaustive):
         return False
     return _next_combination(study, all_chains) is None
+
+
+def _next_of_first(study: Study, all_chains: list[Chain]) -> Mapping[str, Any] | None:
+    """The point of `first` that comes next; None when all were given out. A remedy takes the place of none of them."""
+    begun = sum(not is_remedy(chain) for chain in all_chains)
+    return study.space.first[begun] if begun < len(study.space.first) else None
 
 
 def _next_combination(study: Study, all_chains: list[Chain]) -> dict[str, Any] | None:
@@ -286,7 +304,7 @@ def _finished_with(all_chains: list[Chain], values: Mapping[str, Any]) -> int | 
     """The first finished trial with these values."""
     wanted = _key(values)
     finished = (chain.last for chain in all_chains if chain.last.state.is_finished())
-    return next((trial.number for trial in finished if _key(trial.params) == wanted), None)
+    return next((trial.number for trial in finished if _key(values_of(trial)) == wanted), None)
 
 
 def _key(values: Mapping[str, Any]) -> str:

@@ -11,8 +11,9 @@ from optuna.trial import TrialState
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import RunDirectory, State, read_status
+from hrm_sweep.sweep.remedies import is_remedy
 from hrm_sweep.sweep.storage import open_storage
-from hrm_sweep.sweep.study import Study, open_study, study_names
+from hrm_sweep.sweep.study import Study, chains, open_study, study_names
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,7 @@ class StudyLine:
     """A study as `hrm-sweep studies` lists it.
 
     counts      attempts by state: complete, pruned, failed, running.
+    remedies    how many of its trials are the remedy of another one, retries not counted.
     best        the best value and the number of its trial; None when nothing completed.
     disk_bytes  what its run directories take.
     """
@@ -28,6 +30,7 @@ class StudyLine:
     metric: str
     budget: int
     counts: dict[str, int]
+    remedies: int
     best: tuple[float, int] | None
     disk_bytes: int
 
@@ -57,6 +60,7 @@ def list_studies(storage_url: str) -> list[StudyLine]:
                 metric=study.space.objective.metric,
                 budget=study.space.budget.trials,
                 counts=dict(Counter(_STATES.get(trial.state, "running") for trial in trials)),
+                remedies=sum(is_remedy(chain) for chain in chains(trials)),
                 best=None if best is None else (sign * best[0], -best[1]),
                 disk_bytes=_size_of(study.folder),
             )

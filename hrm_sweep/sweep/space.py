@@ -13,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     PlainSerializer,
+    StrictBool,
     ValidationError,
     WithJsonSchema,
     model_validator,
@@ -131,6 +132,8 @@ class SearchSpace(Part):
     budget: Budget = Budget()
     resources: Resources = Resources()
     retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
+    remedies: StrictBool = False
+    """Whether the remedy of a trial that was pruned or failed is tried as a trial of its own, at most one a rule."""
 
     def order(self) -> list[str]:
         """Parameter names, each after those that its `when` looks at."""
@@ -182,10 +185,9 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, resources, retries and seed."""
-        content = self.frozen().model_dump(
-            mode="json", exclude={"name": True, "budget": True, "resources": True, "retry": True, "sampler": {"seed"}}
-        )
+        """What makes trials of two calls comparable: all but name, budget, resources, retries, remedies and seed."""
+        may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies"), True)
+        content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         content["parameters"] = {
             name: {key: value for key, value in one.items() if value not in (None, False, {})}
             for name, one in content["parameters"].items()

@@ -93,6 +93,11 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
     never = [name for name in space.parameters if all(name not in values for values in looked_at)]
     lines = [_where_seen(tally, len(looked_at)) for tally in warnings.values()]
     lines += [f"{name}: its `when` never holds, so it is never varied" for name in never]
+    if space.remedies and len(space.first) >= space.budget.trials:
+        lines.append(
+            f"remedies: no trial is left for one, because the {len(space.first)} points of first come before them and "
+            f"the budget is {space.budget.trials}"
+        )
     return SpaceReport(tuple(combinations), tuple(lines))
 
 

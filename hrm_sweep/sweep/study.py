@@ -150,7 +150,7 @@ def require_storage(storage_url: str) -> None:
 
 
 def create_or_continue(storage_url: str, name: str, space: SearchSpace, *, seed: int | None = None) -> Study:
-    """Start the study `name`, or continue it with the budget, resources and retries of `space`.
+    """Start the study `name`, or continue it with the budget, resources, retries and remedies of `space`.
 
     seed   of the sampler and, with its number, of each trial; None keeps that of a study that exists.
 

@@ -6,9 +6,10 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
@@ -18,6 +19,7 @@ from optuna_dashboard import save_note
 from hrm_sweep.config import RunConfig, write_config
 from hrm_sweep.data.resolve import with_data_path
 from hrm_sweep.errors import ConfigError, DataError, DiskFullError
+from hrm_sweep.report.terminal import spelled
 from hrm_sweep.runs import (
     Cause,
     MetricRow,
@@ -35,8 +37,12 @@ from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
 from hrm_sweep.sweep.launch import Child, Launcher
 from hrm_sweep.sweep.pruners import Progress, first_verdict
+from hrm_sweep.sweep.remedies import prescribed, remedy_mark
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import ARTIFACTS, Study
+
+if TYPE_CHECKING:
+    from hrm_sweep.diagnosis import Diagnosis
 
 _POLL_S = 0.1
 _GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 25.0, StopReason.REQUESTED: 25.0}
@@ -209,7 +215,8 @@ class _Attempt:
         status = read_status(self.directory.status)
         if status is not None and status.owner.pid != child.pid:
             status = None  # of an earlier attempt
-        if self.pruned_by is not None:
+        ended_itself = status is not None and status.cause is Cause.NAN  # whatever pruners made of its last rows
+        if self.pruned_by is not None and not ended_itself:
             return Outcome(TrialState.PRUNED, pruned_by=self.pruned_by)
         if self.stalled:
             minutes = self.study.space.resources.stall_minutes
@@ -242,16 +249,19 @@ def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | Non
 
 def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
     """Diagnose, tidy up, attach and then tell, in this order: Optuna refuses changes afterwards."""
-    attrs: dict[str, str] = {}
+    attrs: dict[str, Any] = {}
     if outcome.pruned_by is not None:
         attrs[attributes.PRUNED_BY] = outcome.pruned_by
     if outcome.failure is not None:
         attrs[attributes.CAUSE] = str(outcome.failure.cause)
         attrs[attributes.MESSAGE] = outcome.failure.message
-    verdict = _diagnosed(claim.directory, say)
+    diagnosis = _diagnosed(claim.directory, say)
     interrupted = outcome.failure is not None and outcome.failure.cause is Cause.PREEMPTED
-    if verdict is not None and not interrupted:  # of a run that goes on later there is nothing to say yet
-        attrs[attributes.VERDICT] = verdict
+    if diagnosis is not None and not interrupted:  # of a run that goes on later there is nothing to say yet
+        attrs[attributes.VERDICT] = diagnosis.leading.title if diagnosis.leading else diagnosis.verdict
+        remedy = prescribed(study.space, claim.values, diagnosis)
+        if remedy is not None and outcome.state is not TrialState.COMPLETE:
+            attrs[attributes.REMEDY] = remedy
     tidy(claim.directory, outcome.state)
     trial = claim.trial
     try:
@@ -259,7 +269,7 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
             patiently(lambda name=name, value=value: trial.set_user_attr(name, value))  # type: ignore[misc]
         _attach(claim, say)
         if attrs:
-            patiently(lambda: save_note(trial, _note(attrs, claim.directory)))
+            patiently(lambda: save_note(trial, _note(claim, attrs)))
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
@@ -270,9 +280,10 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
     say(f"trial {claim.number}: {outcome.state.name.lower()} {'' if outcome.value is None else outcome.value} {said}")
 
 
-def _diagnosed(directory: RunDirectory, say: Callable[[str], None]) -> str | None:
-    """The leading finding in a few words. A diagnosis that fails is said, and costs nobody their trial."""
-    if not directory.metrics.is_file():
+def _diagnosed(directory: RunDirectory, say: Callable[[str], None]) -> Diagnosis | None:
+    """What the rules say of the run. A diagnosis that fails is said, and costs nobody their trial."""
+    status = read_status(directory.status)
+    if not directory.metrics.is_file() and (status is None or status.cause is None):
         return None
     from hrm_sweep.diagnosis import diagnose_run  # a second of rules to load, needed at the end of a trial only
     from hrm_sweep.report.diagnosis_page import write_report
@@ -286,7 +297,7 @@ def _diagnosed(directory: RunDirectory, say: Callable[[str], None]) -> str | Non
         write_report(diagnosis)
     except Exception as error:
         say(f"{directory.path}: its report could not be drawn: {type(error).__name__}: {error}")
-    return diagnosis.leading.title if diagnosis.leading is not None else diagnosis.verdict
+    return diagnosis
 
 
 def tidy(directory: RunDirectory, state: TrialState) -> None:
@@ -310,10 +321,14 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _note(attrs: Mapping[str, str], directory: RunDirectory) -> str:
+def _note(claim: Claim, attrs: dict[str, Any]) -> str:
     """What the dashboard shows on the trial's page, in Markdown."""
-    reasons = [f"**{name.replace('_', ' ')}**: {text}" for name, text in attrs.items()]
-    return "\n\n".join([*reasons, f"`hrm-sweep diagnose {directory.path.as_posix()}`"])
+    lines = [remedy_mark(claim.trial.user_attrs)]
+    for name, value in attrs.items():
+        text = spelled(value["overrides"]) if name == attributes.REMEDY else value
+        lines.append(f"**{name.replace('_', ' ')}**: {text}")
+    lines.append(f"`hrm-sweep diagnose {claim.directory.path.as_posix()}`")
+    return "\n\n".join(line for line in lines if line)
 
 
 def _attach(claim: Claim, say: Callable[[str], None]) -> None:

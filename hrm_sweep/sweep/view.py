@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.reachable import is_drawn
+from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
 from hrm_sweep.sweep.study import Study, chains
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -26,9 +27,9 @@ def study_view(study: Study, running_s: float) -> StudyView:
     due = {chain.last.number for chain in all_chains if study.is_due(chain)}
     maximize = study.space.objective.goal == "maximize"
     lines = [
-        _line(trial, maximize, study.space.epochs_of(trial.params), is_last=trial.number in last)
+        _line(trial, maximize, study.space.epochs_of(values_of(trial)), is_last=trial.number in last)
         for trial in trials
-        if trial.state.is_finished() or is_drawn(study.space, trial.params)
+        if trial.state.is_finished() or is_drawn(study.space, values_of(trial))
     ]
     ended = sum(chain.last.state.is_finished() for chain in all_chains) - len(due)
     metric = study.space.objective.metric
@@ -45,18 +46,19 @@ def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, *, is_last: bo
     return TrialLine(
         number=trial.number,
         state=state,
-        values=trial.params,
+        values=values_of(trial),
         epoch=last_step,
         epochs=epochs,
         latest=None if last_step is None else trial.intermediate_values[last_step],
         best=trial.value if trial.state is TrialState.COMPLETE else best,
         said=_said(trial),
+        remedy_of=trial.user_attrs.get(attributes.REMEDY_OF),
     )
 
 
 def _said(trial: FrozenTrial) -> str:
     attrs = trial.user_attrs
-    parts = [attrs.get(attributes.PRUNED_BY)]
+    parts = [remedy_mark(attrs), attrs.get(attributes.PRUNED_BY)]
     if attributes.CAUSE in attrs:
         parts.append(f"{attrs[attributes.CAUSE]}: {attrs.get(attributes.MESSAGE, '')}".rstrip(": "))
     if attributes.REPLICATE_OF in attrs:
@@ -68,7 +70,8 @@ def _said(trial: FrozenTrial) -> str:
 
 def importances(study: Study) -> tuple[dict[str, float], int]:
     """Importance of each parameter (PED-ANOVA) and the number of completed trials; none when those are too few."""
-    complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
+    inside = comparable(study)
+    complete = inside.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     n = len(complete)
     if n < _FEWEST_FOR_IMPORTANCES or _all_equal([trial.value for trial in complete]):
         return {}, n
@@ -76,7 +79,7 @@ def importances(study: Study) -> tuple[dict[str, float], int]:
     evaluator = PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, 5 / n)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = get_param_importances(study.optuna, evaluator=evaluator)
+        found = get_param_importances(inside, evaluator=evaluator)
     return {name: share for name, share in found.items() if not math.isnan(share)}, n
 
 

@@ -57,7 +57,7 @@ class TestNonFinite:
         first, last = finding.evidence[0], finding.evidence[-1]
         assert (first.step, last.quantity, last.step) == (410, "lm_loss, last finite", 400)
         assert finding.remedy is not None
-        assert finding.remedy["lr"] == pytest.approx(1e-3 / 3)
+        assert finding.remedy["lr"] == 3.33e-4
 
     def test_is_fatal(self, healthy: Any) -> None:
         fatal = healthy.rows(nan_from(400)).diagnose().fatal

@@ -8,6 +8,7 @@
     nan@2      the second evaluation is NaN, the run fails          storage@1     fails for want of disk
     mute       evaluates, but without any accuracy                  hold@2        waits there for a file `go`
     deaf@1     goes on for ever and never asks whether to stop
+    still      trains, but its puzzle embedding never moves
 
 The exact accuracy of evaluation k of n is min(1, 500 lr) * k / n, so lr 0 is a dead run and lr 2e-3 solves all.
 """
@@ -39,6 +40,7 @@ from hrm_sweep.runs import (
 
 NAME = "stand_in_training:run_training"
 STEPS_PER_EVALUATION = 10
+STILL = {"rows_visited": 1.0, "mean_abs_movement": 0.0, "expected_movement": 0.1, "grad_norm": 0.5}
 
 
 def run_training(
@@ -80,6 +82,8 @@ def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Cal
             return failed
         row = MetricRow("eval", k * STEPS_PER_EVALUATION, k * config.eval_interval, 0.1 * k, _values(config, words, k))
         with MetricsWriter(directory.metrics) as metrics:
+            if "still" in words:
+                metrics.write(MetricRow("train", row.step, row.epoch, row.time_s, {"loss": 1.0}, {"puzzle_emb": STILL}))
             metrics.write(row)
         if f"nan@{k}" in words:
             return status.ended(State.FAILED, cause=Cause.NAN, exit_code=1, message=f"non-finite at evaluation {k}")

@@ -21,6 +21,7 @@ from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.launch import ChildThread
 from hrm_sweep.sweep.parts import PartError
 from hrm_sweep.sweep.pruners import Progress, Pruner, read_pruners
+from hrm_sweep.sweep.study import Study
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 HEALTHY = Path(__file__).parent.parent / "fixtures" / "runs" / "healthy"
@@ -154,3 +155,33 @@ def test_a_trial_is_told_the_rule_that_ended_it(
     trial: FrozenTrial = study.trials()[one.number]
     assert trial.state is state
     assert trial.user_attrs.get("pruned_by", "").startswith(reason)
+
+
+def alone(study: Study) -> FrozenTrial:
+    """Run one trial of a study to its end."""
+    one = claim(study, Owner.this_process())
+    assert isinstance(one, Claim)
+    run_trial(study, one, Surroundings(ChildThread, 1, lambda: None, lambda line: None, stand_in_training.NAME))
+    return study.trials()[one.number]
+
+
+def faulty(words: str) -> dict[str, Any]:
+    return {"data_path": "nowhere", "epochs": 8, "eval_interval": 1, "project_name": words}
+
+
+def test_an_embedding_that_stands_still_ends_its_trial_as_soon_as_it_can_be_told(make_study: MakeStudy) -> None:
+    """Twenty steps with visits are needed, which is the second evaluation."""
+    study = make_study(base=faulty("still hold@4"), pruner={"diagnosis": None})
+    trial = alone(study)
+    assert trial.state is TrialState.PRUNED
+    assert trial.user_attrs["pruned_by"] == (
+        "diagnosis at epoch 2: frozen_puzzle_embedding: The puzzle embedding never moves"
+    )
+
+
+def test_a_value_that_is_no_number_ends_the_run_itself_before_a_pruner_is_asked(make_study: MakeStudy) -> None:
+    study = make_study(base=faulty("nan@2"), pruner={"diagnosis": ["non_finite"]})
+    trial = alone(study)
+    assert (trial.state, trial.user_attrs["cause"]) == (TrialState.FAIL, "nan")
+    assert trial.user_attrs["verdict"] == "A loss, a gradient or a weight is not a finite number"
+    assert "pruned_by" not in trial.user_attrs

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from hrm_sweep.config import search_spaces_folder, space_names
+from hrm_sweep.sweep.pruners import read_pruners
 from hrm_sweep.sweep.space import load_space
 from hrm_sweep.sweep.space_lint import lint_space
 
@@ -44,6 +45,11 @@ def test_a_space_says_what_it_is_for(name: str) -> None:
     assert lines[0].startswith("# ")
     assert sum("#" in line for line in lines) >= 4
     assert load_space(name).name == name
+
+
+@pytest.mark.parametrize("name", space_names())
+def test_a_space_ends_trials_that_no_further_step_can_mend(name: str) -> None:
+    assert load_space(name).pruner["diagnosis"] == read_pruners({"diagnosis": None})["diagnosis"]
 
 
 @pytest.mark.parametrize("name", space_names())

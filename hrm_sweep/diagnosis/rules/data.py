@@ -6,9 +6,8 @@ from hrm_sweep.diagnosis.data_facts import SplitFacts
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import smaller_batch
+from hrm_sweep.diagnosis.remedies import MOST_DROPPED, smaller_batch, wider_interval
 
-DROPPED_SHARE = 0.2
 LEAKED_SHARE = 0.02  # docs/thresholds.md, train_test_overlap
 CONTRADICTED_SHARE = 0.01
 IGNORED_GIVENS_SHARE = 0.5
@@ -52,8 +51,8 @@ def batch_swallows_data(run: Evidence) -> Outcome:
             remedy=smaller_batch(run),
         )
     dropped = 1 - int(rows / batch) * batch / rows
-    share = EvidenceRow.above("share of an interval that is dropped", dropped, DROPPED_SHARE)
-    if dropped <= DROPPED_SHARE:
+    share = EvidenceRow.above("share of an interval that is dropped", dropped, MOST_DROPPED)
+    if dropped <= MOST_DROPPED:
         return clear(f"An interval holds {int(rows / batch)} batches; {dropped:.0%} of it is dropped.", row, share)
     return fired(
         f"Of the {rows:g} rows of an evaluation interval {dropped:.0%} are dropped, because they do not fill another "
@@ -61,7 +60,7 @@ def batch_swallows_data(run: Evidence) -> Outcome:
         f"of {batch}.",
         row,
         share,
-        remedy={"eval_interval": config.epochs},
+        remedy=wider_interval(run),
         severity=Severity.ADVICE,
         title="Much of the data of an evaluation interval is dropped",
     )

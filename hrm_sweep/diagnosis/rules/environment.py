@@ -9,6 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
+from hrm_sweep.diagnosis.remedies import scaled_lr
 from hrm_sweep.runs import Cause, State, Status
 
 ATTENTION_ERROR = {"float32": 1e-3, "bfloat16": 5e-2}  # rounding gives 3e-7 and 1e-2; a swapped layout 1e-1 and more
@@ -111,7 +112,7 @@ def out_of_memory(run: Evidence) -> Outcome:
     remedy = None
     config = run.recorded.config
     if config is not None and config.global_batch_size > 1:
-        remedy = {"global_batch_size": config.global_batch_size // 2, "lr": config.lr / math.sqrt(2)}
+        remedy = {"global_batch_size": config.global_batch_size // 2, **(scaled_lr(config, math.sqrt(0.5)) or {})}
     return fired(
         f"The run ended for want of memory at step {status.step}. {status.message}".strip(),
         _cause(status),

@@ -9,7 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import falling_lr
+from hrm_sweep.diagnosis.remedies import falling_lr, more_augmentations, more_eval_puzzles
 from hrm_sweep.diagnosis.signals import recent_mean
 from hrm_sweep.diagnosis.statistics import binomial_sd, wilson
 from hrm_sweep.runs.formats import Series
@@ -73,7 +73,7 @@ def overfit_gap(run: Evidence) -> Outcome:
         "before.",
         row,
         *both,
-        remedy={"data.num_aug": 100} if run.config.data is not None and run.config.data.num_aug == 0 else None,
+        remedy=more_augmentations(run),
     )
 
 
@@ -171,7 +171,7 @@ def evaluation_noise(run: Evidence) -> Outcome:
         f"{high:.1%}.",
         row,
         count,
-        remedy={"eval_puzzles": 1000} if run.config.eval_puzzles < USUAL_PUZZLES else None,
+        remedy=more_eval_puzzles(run),
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import calmer
+from hrm_sweep.diagnosis.remedies import calmer, scaled_lr
 from hrm_sweep.diagnosis.statistics import rolling_median, tail
 from hrm_sweep.runs import Cause
 from hrm_sweep.runs.formats import Curves
@@ -225,5 +225,5 @@ def loss_spikes(run: Evidence) -> Outcome:
             float(SPIKE_OVER_NEIGHBOURS * around[worst]),
             int(loss.step[worst]),
         ),
-        remedy={"lr": run.config.lr / 1.5},
+        remedy=scaled_lr(run.config, 2 / 3),
     )

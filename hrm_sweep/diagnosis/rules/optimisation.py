@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+from hrm_sweep.config import RunConfig
 from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
@@ -59,7 +62,6 @@ def no_optimizer_steps(run: Evidence) -> Outcome:
         return fired(
             "The run has ended without a single optimizer step.",
             EvidenceRow.below("optimizer steps", 0, 1, 0),
-            remedy=smaller_batch(run),
         )
     if plan is None and steps == 0:
         raise MissingEvidence(f"the number of steps taken or planned: {run.data_problem or 'there is neither'}")
@@ -127,7 +129,7 @@ def warmup_never_ends(run: Evidence) -> Outcome:
         "rate than the one it was given.",
         row,
         EvidenceRow("highest lr reached", run.config.lr * reached, plan.trained_steps, run.config.lr),
-        remedy={"lr_warmup_steps": max(1, int(plan.trained_steps * USUAL_WARMUP_SHARE))},
+        remedy={"lr_warmup_steps": int(plan.trained_steps * USUAL_WARMUP_SHARE)},
         severity=Severity.ERROR if reached < HALF_OF_NOMINAL else Severity.WARNING,
     )
 
@@ -208,13 +210,14 @@ def lr_out_of_range(run: Evidence) -> Outcome:
     share of a weight's size that one step changes: 0.002 in the published recipe, 0.008 in the smallest preset.
 
     ## How it is decided
-    It fires when lr x sqrt(hidden_size) is above 0.2, or when lr x sqrt(hidden_size) x planned steps is below 0.2, and
-    fewer than 5 % of the puzzles were ever solved; also when puzzle_emb_lr is above 1. A run in its first third is
-    warned, not condemned, since its configuration alone speaks.
+    It fires when lr x sqrt(hidden_size) is above 0.2, or when lr is below that of a recipe and lr x sqrt(hidden_size) x
+    planned steps is below 0.2, and fewer than 5 % of the puzzles were ever solved; also when puzzle_emb_lr is above 1.
+    A run in its first third is warned, not condemned, since its configuration alone speaks.
 
     ## When it stays quiet
     A rate that learns is in range by definition. puzzle_emb_lr 0 is `frozen_puzzle_embedding`. A low rate during the
-    warm-up is meant; a warm-up that never ends is `warmup_never_ends`.
+    warm-up is meant; a warm-up that never ends is `warmup_never_ends`. A usual rate that carries the weights nowhere
+    because the run has few steps is `too_few_steps`.
 
     ## What to do
     Start from 1e-4 for the published size and 1e-3 for the smallest, and sweep a factor of ten to both sides.
@@ -231,18 +234,16 @@ def lr_out_of_range(run: Evidence) -> Outcome:
             "size "
             "of a hidden unit at each step.",
             EvidenceRow.above("puzzle_emb_lr", config.puzzle_emb_lr, LARGEST_EMBEDDING_LR),
-            remedy={"puzzle_emb_lr": 1e-2},
+            remedy={"puzzle_emb_lr": 1e-2, **({"lr": usual} if _is_too_high(config) or _is_too_low(run) else {})},
         )
-    step = config.lr * config.arch.hidden_size**0.5
+    step = _step_share(config)
     rows = [EvidenceRow.above("lr x sqrt(hidden_size)", step, LARGEST_STEP)]
-    travel = None
     if run.known_plan is not None:
         travel = step * run.known_plan.trained_steps
         rows.append(EvidenceRow.below("lr x sqrt(hidden_size) x planned steps", travel, SMALLEST_TRAVEL))
-    elif step <= LARGEST_STEP and config.lr > 0:
+    elif step <= LARGEST_STEP and 0 < config.lr < usual:
         raise MissingEvidence("the planned number of steps, to see how far the learning rate carries the weights")
-    too_high = step > LARGEST_STEP
-    too_low = config.lr == 0 or (travel is not None and run.plan.trained_steps > 0 and travel < SMALLEST_TRAVEL)
+    too_high, too_low = _is_too_high(config), _is_too_low(run)
     solved = best_exact(run)
     if solved is not None:
         rows.append(EvidenceRow.below("best exact_accuracy", solved, LEARNS_ANYWAY, run.steps_done))
@@ -260,6 +261,22 @@ def lr_out_of_range(run: Evidence) -> Outcome:
         severity=Severity.WARNING if run.known_plan and run.progress <= FIRST_THIRD else Severity.ERROR,
         title=f"The learning rate is far too {'high' if too_high else 'low'}",
     )
+
+
+def _step_share(config: RunConfig) -> float:
+    """The share of a weight's size at the start that one step changes."""
+    return config.lr * math.sqrt(config.arch.hidden_size)
+
+
+def _is_too_high(config: RunConfig) -> bool:
+    return _step_share(config) > LARGEST_STEP
+
+
+def _is_too_low(run: Evidence) -> bool:
+    """Whether a rate below that of recipes cannot carry the weights anywhere in the planned steps, where known."""
+    steps = run.known_plan.trained_steps if run.known_plan is not None else 0
+    travels = steps > 0 and run.config.lr < usual_lr(run)
+    return run.config.lr == 0 or (travels and _step_share(run.config) * steps < SMALLEST_TRAVEL)
 
 
 @rule(severity=Severity.INFO)

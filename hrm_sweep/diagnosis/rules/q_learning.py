@@ -10,7 +10,7 @@ from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.movement import NOTICEABLE_BY_EVERY_TENSOR, movement
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import longer
+from hrm_sweep.diagnosis.remedies import longer, scaled_lr
 from hrm_sweep.diagnosis.signals import finite_train, is_mature, last_fifth, progress_row, recent_mean, recent_row_mean
 from hrm_sweep.diagnosis.statistics import rolling_median
 
@@ -175,7 +175,7 @@ def q_diverging(run: Evidence) -> Outcome:
     return fired(
         f"A Q value stands at {worst:.3g}. Its probability is 0 or 1 to the last bit, and it cannot come back.",
         *rows,
-        remedy={"lr": run.config.lr / 3},
+        remedy=scaled_lr(run.config, 1 / 3),
     )
 
 

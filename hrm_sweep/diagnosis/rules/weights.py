@@ -11,13 +11,14 @@ from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.movement import movement
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
-from hrm_sweep.diagnosis.remedies import usual_lr
+from hrm_sweep.diagnosis.remedies import HEALTHY_UPDATE, scaled_lr
 from hrm_sweep.diagnosis.signals import best_exact, last_fifth
 from hrm_sweep.runs.formats import Series
 
 LARGEST_UPDATE_SHARE = 0.1
 SMALLEST_UPDATE_SHARE = 1e-7
 DECAYED_TO = 0.1
+USUAL_WEIGHT_DECAY = 0.1
 LEARNS_ANYWAY = 0.05
 
 
@@ -111,7 +112,7 @@ def updates_out_of_range(run: Evidence) -> Outcome:
     return fired(
         f"One step changes {name} by {ratios[name]:.2g} of its size; healthy runs change theirs by 0.0002 to 0.007.",
         *rows,
-        remedy={"lr": usual_lr(run)},
+        remedy=scaled_lr(run.config, HEALTHY_UPDATE / ratios[name]),
     )
 
 
@@ -177,5 +178,5 @@ def weight_decay_dominant(run: Evidence) -> Outcome:
         "the "
         "size they need.",
         *rows,
-        remedy={"weight_decay": 0.1},
+        remedy={"weight_decay": USUAL_WEIGHT_DECAY} if config.weight_decay > USUAL_WEIGHT_DECAY else None,
     )
