@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from fault_runs import HEALTHY, STAGES, Spec, all_specs, puzzle_folder
-from faults import FAULTS
+from faults import FAULTS, FOUND_BROKEN
 from plain_rules import auto_trainer_alarms, debugger_alarms
 from record_fault_runs import recording_of
 from recorded_runs import Recording
@@ -153,7 +153,7 @@ def fault_table(judged: Sequence[Judged]) -> list[str]:
         "| fault | detected | named first | at 40 % | first named at | by checkpoints alone: detected | named |",
         "|---|---|---|---|---|---|---|",
     ]
-    for fault in FAULTS:
+    for fault in (*FAULTS, FOUND_BROKEN):
         runs = [each for each in judged if each.spec.kind == fault.kind]
         if runs:
             lines.append(f"| {fault.kind} | " + " | ".join(_fault_cells(runs)) + " |")

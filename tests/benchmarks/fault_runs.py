@@ -1,8 +1,8 @@
 """Which runs the fault benchmark is made of, and how each is trained and recorded.
 
-Faulty runs: every fault of faults.py at two sizes and three seeds. Healthy runs: configurations drawn, with a fixed
-seed, from what works: widths, board sizes, cycles, ACT steps, learning rates, batches, losses, positions. A size is
-*tuned* when thresholds were set by looking at runs of its kind (4x4 boards, widths 64, 96 and 128), and *held out*
+Faulty runs: every fault of faults.py at two sizes and three seeds. Drawn runs: configurations drawn, with a fixed
+seed, from what should work: widths, board sizes, cycles, ACT steps, learning rates, batches, losses, positions. A size
+is *tuned* when thresholds were set by looking at runs of its kind (4x4 boards, widths 64, 96 and 128), and *held out*
 otherwise.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from faults import FAULTS, Ending, Fault, change_data, find_fault
+from faults import FAULTS, FOUND_BROKEN, Ending, Fault, change_data, find_fault
 from recorded_runs import EVALUATED, Recording
 
 from hrm_sweep.config import DataConfig, RunConfig, load_config
@@ -28,7 +28,11 @@ from hrm_sweep.data.build import build_folder
 from hrm_sweep.runs import RunDirectory
 
 HEALTHY = "healthy"
-HEALTHY_RUNS = 44
+DRAWN_RUNS = 48
+BROKEN = (14, 26, 40, 41)
+"""Runs that were drawn as healthy and came out broken, as what became of them says, not a rule: 14, 26 and 40 solve 51
+to 99 % of their training puzzles, all at the first ACT step, and 0 to 1 % of test puzzles when all steps are run; 41
+solves nothing in three times its length either, and 72 % with lr 1e-3."""
 SEEDS = (0, 1, 2)
 STAGES = (0.15, 0.4, 1.0)
 
@@ -75,7 +79,7 @@ class Spec:
 
 
 def all_specs() -> list[Spec]:
-    return [*_fault_specs(), *_healthy_specs()]
+    return [*_fault_specs(), *_drawn_specs()]
 
 
 def _fault_specs() -> Iterator[Spec]:
@@ -86,10 +90,10 @@ def _fault_specs() -> Iterator[Spec]:
                 yield Spec(f"{fault.kind}/{size}-{seed}", fault.kind, size, seed, tuned, {**_COMMON, **overrides})
 
 
-def _healthy_specs() -> Iterator[Spec]:
-    """Half of them tuned, half held out."""
+def _drawn_specs() -> Iterator[Spec]:
+    """Half of them tuned, half held out; healthy but for those in BROKEN."""
     draw = random.Random(2026)
-    for number in range(HEALTHY_RUNS):
+    for number in range(DRAWN_RUNS):
         tuned = number % 2 == 0
         board = 4 if tuned or draw.random() < 0.5 else 6
         width = draw.choice((64, 96, 128) if tuned else (48, 80, 112, 160) if board == 4 else (48, 64, 80))
@@ -126,7 +130,7 @@ def _healthy_specs() -> Iterator[Spec]:
             overrides["arch.puzzle_emb_ndim"] = 0
         size = f"{board}x{board}-d{width}"
         name = f"{HEALTHY}/{number:02d}-{size}-m{M}-{cycles[0]}x{cycles[1]}-b{batch}-lr{overrides['lr']:g}"
-        yield Spec(name, HEALTHY, size, number, tuned, overrides)
+        yield Spec(name, FOUND_BROKEN.kind if number in BROKEN else HEALTHY, size, number, tuned, overrides)
 
 
 def puzzle_folder(spec: Spec, root: Path) -> Path:

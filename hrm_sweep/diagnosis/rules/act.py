@@ -27,7 +27,9 @@ AT_ONCE_STEPS = 1.2  # always halting at once gives 1.11 under the published exp
 SOLVED_AT_ONCE = 0.5
 SOLVED_TO_MIND = 0.2  # docs/thresholds.md, act_collapsed
 STILL_RISING = 0.03
-LOST_BY_FURTHER_STEPS = 0.1
+LOST_BY_FURTHER_STEPS = 0.08  # docs/thresholds.md, act_collapsed, from a checkpoint
+KEPT_BY_ALL_STEPS = 0.1  # docs/thresholds.md, act_collapsed
+JUDGED_EVALUATIONS = 3
 FIRST_ROWS = 3
 EXPLORATION_NEEDED_AT = 0.2  # docs/thresholds.md, act_exploration_off
 
@@ -121,8 +123,10 @@ def act_collapsed(run: Evidence) -> Outcome:
     Q head that starts at -5 / -5 cannot do; or, past the first third of a run, when the last fifth has and fewer than
     half of the halted puzzles are solved. The latter is a warning when 20 to 50 % are solved and that share is not 3
     points above what it was in the middle of the run; otherwise it is information: slow, healthy runs pass through it.
-    A checkpoint of the reference that would halt at once is only blamed when its cells are 10 points worse after
-    halt_max_steps than after one step: then no step but the first was ever trained. Sound ones lose 1.5 points at most.
+    Where more are solved, it is a warning only when evaluations, which run all steps, solve less than a tenth of what
+    training solves at its first step: no step but the first was learned. For the same reason a checkpoint of the
+    reference that would halt at once is only blamed when its cells are 8 points worse after halt_max_steps than after
+    one step. Sound ones lose 7 at most.
 
     ## When it stays quiet
     In the first third, unless the first rows halted at once: the published run was low for some thousand steps. When
@@ -156,6 +160,15 @@ def act_collapsed(run: Evidence) -> Outcome:
         rows.append(EvidenceRow.below("act_steps, mean of the first rows", _mean_steps(first), AT_ONCE_STEPS))
     if not from_the_start and not is_mature(run):
         return clear("Puzzles halt at once, but the run is in its first third, in which that happens.", *rows)
+    kept = _kept_by_all_steps(run, solved)
+    if kept is not None and kept < KEPT_BY_ALL_STEPS:
+        return fired(
+            f"{solved:.0%} of the training puzzles are solved at their first ACT step, and hardly any test puzzle when "
+            f"an evaluation runs all {run.config.arch.halt_max_steps}: no step but the first was learned.",
+            *rows,
+            EvidenceRow.below("eval exact_accuracy, best of the last three, over train", kept, KEPT_BY_ALL_STEPS, step),
+            remedy=exploration(run),
+        )
     if not from_the_start and solved >= SOLVED_AT_ONCE:
         return clear(f"Puzzles halt at once, and {solved:.0%} of them are solved by then.", *rows)
     found = f"The model halts after {mean:.2f} ACT steps on average"
@@ -172,6 +185,16 @@ def act_collapsed(run: Evidence) -> Outcome:
             title="Puzzles halt at once, at a stage at which that is no fault",
         )
     return fired(f"{found}, although most puzzles are not solved by then.", *rows, remedy=exploration(run))
+
+
+def _kept_by_all_steps(run: Evidence, solved: float) -> float | None:
+    """What evaluations, with all ACT steps, solve as a share of what train rows solve at halting; None where the latter
+    is little, or nothing was evaluated lately."""
+    exact = run.evaluations.get("exact_accuracy")
+    recent = None if exact is None else exact.finite().after(exact.last_step / 2 if len(exact) else 0)
+    if recent is None or len(recent) < JUDGED_EVALUATIONS or solved < SOLVED_AT_ONCE:
+        return None
+    return float(recent.value[-JUDGED_EVALUATIONS:].max()) / solved
 
 
 def _only_the_first_step_trained(run: Evidence, rows: list[EvidenceRow]) -> Outcome:

@@ -11,7 +11,7 @@ from hrm_sweep.diagnosis.finding import EvidenceRow, Severity
 from hrm_sweep.diagnosis.registry import Outcome, clear, fired, rule
 from hrm_sweep.diagnosis.remedies import falling_lr, more_augmentations, more_eval_puzzles
 from hrm_sweep.diagnosis.signals import recent_mean
-from hrm_sweep.diagnosis.statistics import binomial_sd, wilson
+from hrm_sweep.diagnosis.statistics import Floats, binomial_sd, wilson
 from hrm_sweep.runs.formats import Series
 
 GAP = 0.10
@@ -95,7 +95,9 @@ def late_collapse(run: Evidence) -> Outcome:
 
     ## When it stays quiet
     Differences within the noise of the evaluation. A single evaluation cannot fall. One deep dip of a live run is
-    advice: a healthy run fell from 26 % to 4 % and stood at 33 % five epochs later.
+    advice: a healthy run fell from 26 % to 4 % and stood at 33 % five epochs later. So is the end of a run that had
+    come back from such a dip before: it swings. Of a run of the reference only the last checkpoints are evaluated, too
+    few to know whether it swings, so there two low ones in a row are asked for.
 
     ## What to do
     Use best.pt. Train shorter next time (stop_when_solved), or with a learning rate that falls (lr_min_ratio 0.1).
@@ -119,7 +121,9 @@ def late_collapse(run: Evidence) -> Outcome:
         return clear(
             f"The last evaluation ({last:.1%}) is as good as the best ({best:.1%}) within its noise.", row, *both
         )
-    stays = run.is_ended or float(exact.value[-2]) < COLLAPSED_TO * best
+    two_in_a_row = float(exact.value[-2]) < COLLAPSED_TO * best
+    ends_so = run.is_ended and not run.is_reference and not _came_back_before(exact.value[: at + 1])
+    stays = two_in_a_row or ends_so
     collapsed = best >= COLLAPSED_FROM and last < COLLAPSED_TO * best and stays
     return fired(
         f"At step {exact.step[at]} the model solved {best:.1%} of the puzzles, now {last:.1%}.",
@@ -129,6 +133,13 @@ def late_collapse(run: Evidence) -> Outcome:
         severity=Severity.WARNING if collapsed else Severity.ADVICE,
         title=None if collapsed else "The last evaluation is worse than the best",
     )
+
+
+def _came_back_before(values: Floats) -> bool:
+    """Whether evaluations up to the best one fell under half of what was reached before, and rose above it again."""
+    reached = np.maximum.accumulate(values)
+    dips = (reached >= COLLAPSED_FROM) & (values < COLLAPSED_TO * reached)
+    return bool((values[-1] > reached[dips]).any())
 
 
 @rule(severity=Severity.INFO)
