@@ -121,7 +121,7 @@ def test_a_rank_that_is_killed_ends_the_run_with_its_cause(tmp_path: Path, sudok
 
 def test_an_error_of_every_rank_is_the_error_of_the_run(tmp_path: Path, sudoku_4x4: Path) -> None:
     """A learning rate that breaks the weights: all ranks see the same loss, and no rank waits for another for ever."""
-    config = small_config(sudoku_4x4, lr=1e38, lr_warmup_steps=0)
+    config = small_config(sudoku_4x4, lr=1e30, lr_warmup_steps=0)
     status = run_training(config, RunDirectory(tmp_path), threads=2, processes=2)
     assert (status.state, status.cause) == (State.FAILED, Cause.NAN), status.message
 
