@@ -108,8 +108,7 @@ def _follow(
     on_row: Callable[[MetricRow], None],
     say: Callable[[str], None],
 ) -> Status | Failed:
-    """Until all have ended well, or one has failed and it is known why."""
-    status: Status | None = None
+    """Until the first says how the run ended, when all have done their part, or one has failed and it is known why."""
     under_way, asked = False, False
     give_up = float("inf")
     while True:
@@ -123,7 +122,7 @@ def _follow(
                 case UnderWay():
                     under_way = True
                 case Status():
-                    status = message
+                    return message
         failures = [failure for one in group if (failure := one.failure()) is not None]
         for failure in failures:
             if failure.at_first_hand:
@@ -132,8 +131,6 @@ def _follow(
             give_up = min(give_up, time.monotonic() + _LAST_WORDS_S)
             if time.monotonic() >= give_up:
                 return failures[0]
-        elif status is not None and not any(one.process.is_alive() for one in group):
-            return status
         if under_way and not asked and (reason := stop()) is not None:
             asked = True
             group[0].ask_to_stop(reason)
@@ -191,6 +188,7 @@ class _Rank:
             self._connection.send(reason)
 
     def end(self) -> None:
+        """At once: what it had to do is done, or lost."""
         self.process.kill()
         self.process.join()
         self.process.close()
@@ -248,7 +246,7 @@ def _rank_main(rank: int, count: int, port: int, connection: Connection, job: Sh
         connection.send(Failed(cause, message, at_first_hand=True))
         sys.exit(1)
     if is_first:
-        connection.send(status)
+        connection.send(status)  # the last word, after which every rank may be ended
 
 
 def _torchrun_variables(rank: int, count: int, port: int) -> dict[str, str]:
