@@ -175,9 +175,11 @@ class _Rank:
                 return self._said
             return Failed(self._said.cause, f"{self._said.message} ({self.name})", self._said.at_first_hand)
         code = self.process.exitcode
-        if code is None or code == 0 or self._is_open:  # it may have left a last word
+        if code is None or self._is_open:  # it may have left a last word
             return None
-        if code > 0:
+        if code == 0 and not self._is_first:  # it has done its part
+            return None
+        if code >= 0:
             return Failed(Cause.BUG, f"{self.name} ended with exit code {code}", at_first_hand=True)
         number = signal.Signals(-code)
         cause = Cause.KILLED if number in _ORDERS_TO_DIE else Cause.BUG
