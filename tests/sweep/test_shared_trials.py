@@ -49,33 +49,35 @@ def members(group: int) -> dict[int, str]:
 
 
 class OneAttempt:
-    """Runs the next attempt and, once it has evaluated anew, does something to it."""
+    """Runs the next attempt and, once it has evaluated anew and there is a checkpoint, does something to its child."""
 
-    def __init__(self, study: Study, act: Callable[[int], StopReason | None]) -> None:
+    def __init__(self, study: Study, act: Callable[[int], StopReason | None] | None) -> None:
         self._study, self._act = study, act
-        self._metrics = study.run_directory(0).metrics
+        self._directory = study.run_directory(0)
         self._rows_before = self._evaluations()
-        self._acted = False
-        self.child = 0
+        self._child = 0
 
     def _evaluations(self) -> int:
-        return sum(row.kind == "eval" for row in read_metrics(self._metrics))
+        return sum(row.kind == "eval" for row in read_metrics(self._directory.metrics))
 
     def ending(self) -> StopReason | None:
-        status = read_status(self._study.run_directory(0).status)
-        if self._acted or status is None or status.ended_at is not None or self._evaluations() <= self._rows_before:
+        status = read_status(self._directory.status)
+        if status is not None and status.owner.is_alive():
+            self._child = status.owner.pid
+        has_come_far = self._evaluations() > self._rows_before and self._directory.last_checkpoint.is_file()
+        if not self._child or not has_come_far or self._act is None:
             return None
-        self._acted, self.child = True, status.owner.pid
-        return self._act(self.child)
+        act, self._act = self._act, None
+        return act(self._child)
 
     def run(self) -> FrozenTrial:
         one = claim(self._study, Owner.this_process())
         assert isinstance(one, Claim)
         run_trial(self._study, one, Surroundings(ChildProcess, 2, self.ending, lambda line: None))
         trial = self._study.trials()[one.number]
-        assert self._acted, trial.user_attrs
+        assert self._child, trial.user_attrs
         give_up = time.monotonic() + 5
-        while left := members(self.child):
+        while left := members(self._child):
             assert time.monotonic() < give_up, f"left after 5 s: {left}"
             time.sleep(0.02)
         return trial
@@ -116,7 +118,7 @@ def test_a_trial_of_two_processes_can_be_killed_stopped_continued_and_pruned(
     assert status.message.startswith("stopped at optimizer step ")
 
     zero_rule = study.space.model_copy(update={"pruner": read_pruners({"zero_accuracy": {"epoch": 1}})})
-    trial = OneAttempt(dataclasses.replace(study, space=zero_rule), lambda child: None).run()
+    trial = OneAttempt(dataclasses.replace(study, space=zero_rule), None).run()
     assert trial.state is TrialState.PRUNED, trial.user_attrs
     assert [row.epoch for row in read_metrics(study.run_directory(0).metrics) if row.kind == "eval"] == [
         float(epoch) for epoch in range(1, len(trial.intermediate_values) + 1)
