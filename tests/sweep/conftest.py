@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ quiet_optuna()  # as the command line does
 @pytest.fixture
 def make_study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStudy:
     """Makes a study in the current folder, whose trials and workers find the stand-in training."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *filter(None, inherited)]))
 
     def make(**changes: Any) -> Study:
         space = small_space(**changes)
