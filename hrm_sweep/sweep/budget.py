@@ -133,9 +133,11 @@ def recover(study: Study) -> list[int]:
     """
     recovered = []
     for chain in study.chains():
-        trial, owner = chain.last, owner_of(chain.last)
-        if owner is None or not _is_lost(trial):
+        trial = chain.last
+        if not _is_lost(trial):
             continue
+        owner = owner_of(trial)
+        assert owner is not None
         _end_orphan(study.run_directory(chain.first.number))
         try:
             study.storage.set_trial_user_attr(trial._trial_id, attributes.CAUSE, str(Cause.KILLED))
@@ -154,8 +156,10 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 def _owner_may_live(trial: FrozenTrial) -> bool:
     """Whether a trial is running and may still be told by its worker."""
+    if trial.state is not TrialState.RUNNING:
+        return False
     owner = owner_of(trial)
-    if trial.state is not TrialState.RUNNING or owner is None:
+    if owner is None:
         return False
     if owner.on_this_host():
         return owner.is_alive()
@@ -284,9 +288,8 @@ def _next_combination(study: Study, all_chains: list[Chain]) -> dict[str, Any] |
 
 def _finished_with(all_chains: list[Chain], values: Mapping[str, Any]) -> int | None:
     """The first finished trial with these values."""
-    wanted = _key(values)
     finished = (chain.last for chain in all_chains if chain.last.state.is_finished())
-    return next((trial.number for trial in finished if _key(trial.params) == wanted), None)
+    return next((trial.number for trial in finished if trial.params == values), None)
 
 
 def _key(values: Mapping[str, Any]) -> str:

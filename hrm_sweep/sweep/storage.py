@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from hrm_sweep.errors import StorageError
+from hrm_sweep.sweep.quick_reading import QuickReadingStorage
 
 DEFAULT_STORAGE = "sqlite:///trials/optuna.db"
 STORAGE_VARIABLE = "HRM_SWEEP_STORAGE"
@@ -62,7 +63,7 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
         elif not file.is_file():
             raise StorageError(f"{shown(url)}: no studies there yet; start one with `hrm-sweep run`")
     try:
-        storage = RDBStorage(
+        storage = QuickReadingStorage(
             # Optuna wants a text, and the text is the only form in which a URL still holds its password.
             parsed.render_as_string(hide_password=False),
             engine_kwargs={"connect_args": {"timeout": _BUSY_TIMEOUT_S}} if file else {"pool_pre_ping": True},

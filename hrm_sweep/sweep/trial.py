@@ -13,7 +13,6 @@ from pathlib import Path
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from optuna_dashboard import save_note
 
 from hrm_sweep.config import RunConfig, write_config
 from hrm_sweep.data.resolve import with_data_path
@@ -34,6 +33,7 @@ from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
 from hrm_sweep.sweep.launch import Child, Launcher
+from hrm_sweep.sweep.notes import write_note
 from hrm_sweep.sweep.pruners import Progress, first_verdict
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import ARTIFACTS, Study
@@ -259,7 +259,7 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
             patiently(lambda name=name, value=value: trial.set_user_attr(name, value))  # type: ignore[misc]
         _attach(claim, say)
         if attrs:
-            patiently(lambda: save_note(trial, _note(attrs, claim.directory)))
+            patiently(lambda: write_note(study, trial._trial_id, _note(attrs, claim.directory)))
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
