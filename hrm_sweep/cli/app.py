@@ -8,6 +8,7 @@ from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
+from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.run import run
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
@@ -24,6 +25,10 @@ app.command()(run)
 app.command()(train)
 app.command()(diagnose)
 app.command()(dashboard)
+app.command()(status)
+app.command()(stop)
+app.command()(retry)
+app.command()(reap)
 app.command()(studies)
 app.command()(clean)
 app.command()(rules)

@@ -6,20 +6,23 @@ from typing import Annotated
 
 import typer
 
-_STORAGE = typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE).")
+STORAGE_OPTION = typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE).")
 
 
 def storage_url(given: str | None) -> str:
-    """The storage that is meant: the option, the environment, or the default."""
+    """The storage that is meant: the option, the environment, or the default. Raises UsageError for an option with a
+    password in it."""
     import os
 
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, refuse_password
 
+    if given:
+        refuse_password(given)
     return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
 def studies(
-    storage: Annotated[str | None, _STORAGE] = None,
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects.")] = False,
 ) -> None:
     """List the studies in the storage: their trials, their best value and their disk.
@@ -52,7 +55,7 @@ def studies(
 
 def clean(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
-    storage: Annotated[str | None, _STORAGE] = None,
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
     """Remove the checkpoints of a study's trials. Metrics, configs and diagnoses stay.
 

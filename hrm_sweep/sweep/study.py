@@ -13,11 +13,11 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.errors import StudyError
+from hrm_sweep.errors import SpaceError, StudyError
 from hrm_sweep.runs import Cause, RunDirectory
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.failures import retries_of
-from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
+from hrm_sweep.sweep.space import SearchSpace, require_name, space_from_mapping
 from hrm_sweep.sweep.storage import open_storage, sqlite_file, study_lock
 
 TRIALS = Path("trials")
@@ -66,14 +66,20 @@ class Study:
         return next(chain.first.number for chain in self.chains() if trial.number in chain.numbers)
 
     def is_due(self, chain: Chain) -> bool:
-        """Whether the last attempt failed in a way that calls for another one."""
+        """Whether the last attempt failed in a way that calls for another one, or another one was asked for."""
+        if chain.last.state is TrialState.WAITING:
+            return chain.is_given_out
         if chain.last.state is not TrialState.FAIL:
             return False
         cause = chain.cause
         if cause is None:
             return False
-        failures = sum(cause_of_trial(attempt) is cause for attempt in chain.attempts)
+        failures = sum(cause_of_trial(attempt) is cause for attempt in chain.since_asked_for)
         return failures <= retries_of(cause, self.space.retry)
+
+    def has_ended(self, chain: Chain) -> bool:
+        """Whether the chain will not be tried again, unless somebody asks for it."""
+        return chain.last.state.is_finished() and not self.is_due(chain)
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,17 @@ class Chain:
     @property
     def numbers(self) -> tuple[int, ...]:
         return tuple(attempt.number for attempt in self.attempts)
+
+    @property
+    def is_given_out(self) -> bool:
+        """Whether it was ever started; a chain that begins in the queue was not."""
+        return self.first.state is not TrialState.WAITING
+
+    @property
+    def since_asked_for(self) -> tuple[FrozenTrial, ...]:
+        """The attempts whose failures count: from the last one on that somebody asked for."""
+        asked = [place for place, one in enumerate(self.attempts) if one.user_attrs.get(attributes.ASKED_FOR)]
+        return self.attempts[asked[-1] :] if asked else self.attempts
 
     @property
     def cause(self) -> Cause | None:
@@ -143,7 +160,10 @@ class GroupedTrials:
 
 
 def open_study(storage_url: str, name: str) -> Study:
-    """Open a study that exists. Raises StorageError, or StudyError naming those that do."""
+    """Open a study that exists. Raises StorageError, or StudyError naming those that do.
+
+    The database may come from elsewhere: a study whose name is no name for a folder would write outside of trials/.
+    """
     storage = open_storage(storage_url)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
@@ -155,7 +175,12 @@ def open_study(storage_url: str, name: str) -> Study:
     content = study.user_attrs.get(attributes.SPACE)
     if content is None:
         raise StudyError(f"{name}: not a study of hrm-sweep (it has no search space); choose another name with --study")
-    return Study(name, storage_url, space_from_mapping(content, f"study {name}"), study, storage)
+    try:
+        require_name(name, "its name")
+        space = space_from_mapping(content, f"study {name}")
+    except SpaceError as error:
+        raise StudyError(f"{name}: cannot be continued by this version: {error}") from None
+    return Study(name, storage_url, space, study, storage)
 
 
 def study_names(storage: BaseStorage) -> list[str]:

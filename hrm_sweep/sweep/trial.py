@@ -39,7 +39,7 @@ from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import ARTIFACTS, Study
 
 _POLL_S = 0.1
-_GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 25.0, StopReason.REQUESTED: 25.0}
+_GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 22.0, StopReason.REQUESTED: 22.0}
 """How long a child may take to stop. A pruned one has just been evaluated and is at most a step away from it; one that
 is preempted writes a checkpoint, and the machine may be gone in 30 s."""
 
@@ -202,7 +202,8 @@ class _Attempt:
 
     def _verdict(self) -> str | None:
         frozen = self.study.storage.get_trial(self.claim.trial._trial_id)
-        progress = Progress(self.study.optuna, frozen, tuple(self.evaluations), self.metric, self.config.epochs)
+        seen, epochs, directory = tuple(self.evaluations), self.config.epochs, self.directory.path
+        progress = Progress(self.study.optuna, frozen, seen, self.metric, epochs, directory)
         return first_verdict(self.study.space.pruner, progress)
 
     def _outcome(self, child: Child, printed: str, *, oom_killed: bool) -> Outcome:

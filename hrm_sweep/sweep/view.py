@@ -23,14 +23,13 @@ def study_view(study: Study, running_s: float) -> StudyView:
     trials = study.trials()
     all_chains = study.chains()
     last = {chain.last.number for chain in all_chains}
-    due = {chain.last.number for chain in all_chains if study.is_due(chain)}
     maximize = study.space.objective.goal == "maximize"
     lines = [
         _line(trial, maximize, study.space.epochs_of(trial.params), is_last=trial.number in last)
         for trial in trials
         if trial.state.is_finished() or is_drawn(study.space, trial.params)
     ]
-    ended = sum(chain.last.state.is_finished() for chain in all_chains) - len(due)
+    ended = sum(study.has_ended(chain) for chain in all_chains)
     metric = study.space.objective.metric
     return StudyView(study.name, metric, maximize, ended, study.space.budget.trials, running_s, lines)
 
