@@ -26,7 +26,7 @@ from hrm_sweep.runs.status import process_start
 from hrm_sweep.sweep import attributes, status
 from hrm_sweep.sweep.again import try_again
 from hrm_sweep.sweep.budget import SILENCE_S, Claim, Nothing, account, claim, owner_of
-from hrm_sweep.sweep.conduct import Conducted, conduct
+from hrm_sweep.sweep.conduct import Conducted, Wish, conduct
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.local import LocalEngine
 from hrm_sweep.sweep.reap import reap
@@ -204,14 +204,12 @@ def test_a_trial_that_was_asked_for_continues_from_its_checkpoint_whoever_is_kil
     print(f"seed {seed}")
     rng, killed = random.Random(seed), []
 
-    def kill_two() -> Any:
+    def kill_two() -> Wish:
         running = [owner_of(trial) for trial in study.trials() if trial.state is TrialState.RUNNING]
         alive = [owner for owner in running if owner is not None and owner.is_alive()]
         if alive and len(killed) < 2:
             killed.append(rng.choice(alive))
             os.kill(killed[-1].pid, signal.SIGKILL)
-        from hrm_sweep.sweep.conduct import Wish
-
         return Wish.GO_ON
 
     again = run(study, 2, wish=kill_two)
@@ -253,14 +251,15 @@ def test_whatever_is_asked_for_the_budget_stays_exact(
 
 def test_reaping_ends_what_nobody_runs_and_asks_about_the_rest(make_study: MakeStudy, dead: Owner) -> None:
     study = make_study(budget={"trials": 9})
-    alive, lost, far = taken(study), taken(study, dead), taken(study, Owner("another-host", 1, "1"))
+    alive, far = taken(study), taken(study, Owner("another-host", 1, "1"))
     foreign = study.optuna.ask()
+    lost = taken(study, dead)
     found = reap(study, everything=False)
     assert (found.recovered, found.ended, found.left) == ((lost.number,), (), (foreign.number,))
     assert found.alive == (alive.number, far.number)
     assert study.trials()[lost.number].user_attrs["cause"] == "killed"
     again = reap(study, everything=True)
-    assert (again.recovered, again.ended, again.left, again.alive) == ((), (3,), (), (0, 2))
+    assert (again.recovered, again.ended, again.left, again.alive) == ((), (2,), (), (0, 1))
     ended = study.trials()[foreign.number]
     assert (ended.state, "cause" in ended.user_attrs) == (TrialState.FAIL, False)
     assert taken(study).retry_of == lost.number  # and nobody retries what another program began
@@ -303,9 +302,7 @@ def test_workers_hear_of_a_stop_through_the_storage(
     study = make_study(base=base, budget={"trials": 3})
     asked = []
 
-    def ask_once() -> Any:
-        from hrm_sweep.sweep.conduct import Wish
-
+    def ask_once() -> Wish:
         if not asked and len(read_metrics(study.run_directory(0).metrics)) == 1:
             asked.append(how)
             request_stop(open_study(study.storage_url, study.name), how)
@@ -343,16 +340,15 @@ def test_status_says_who_runs_what_and_why_the_others_failed(make_study: MakeStu
     fail(study, Cause.OOM)
     fail(study, Cause.OOM)  # its retry
     fail(study, Cause.KILLED)
-    mine, gone, far = taken(study), taken(study, dead), taken(study, Owner("another-host", 7, "1"))
-    mine_again = mine.retry_of
+    mine, far, gone = taken(study), taken(study, Owner("another-host", 7, "1")), taken(study, dead)
     far.trial.set_user_attr(attributes.ALIVE_AT, time.time() - 0.7 * SILENCE_S)
     foreign = study.optuna.ask()
     now = study_status(study)
-    assert mine_again == 5
+    assert mine.retry_of == 5
     assert now.trials == {"complete": 1, "pruned": 1, "failed": 2, "running": 4}
     assert (now.causes, now.retried) == ({"nan": 1, "oom": 1}, {"oom": 1, "killed": 1})
     assert [(line.trial, line.host, line.state) for line in now.workers] == [
-        (mine.number, US.host, "alive"), (gone.number, US.host, "gone"), (far.number, "another-host", "silent"),
+        (mine.number, US.host, "alive"), (far.number, "another-host", "silent"), (gone.number, US.host, "gone"),
     ]  # fmt: skip
     assert (now.ended, now.due, now.left, now.attempts) == (4, 0, 4, 10)
     assert (now.foreign, now.stop, now.streak, now.is_reached) == ((foreign.number,), None, None, False)
