@@ -31,7 +31,7 @@ from hrm_sweep.runs import (
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
-from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
+from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, is_disk_full, oom_kills
 from hrm_sweep.sweep.launch import Child, Launcher
 from hrm_sweep.sweep.notes import write_note
 from hrm_sweep.sweep.pruners import Progress, first_verdict
@@ -219,7 +219,8 @@ class _Attempt:
         if self.stopping is not None and not (status is not None and status.state is State.COMPLETED):
             return Outcome.failed(Cause.PREEMPTED, f"its worker was asked to end ({self.stopping})")
         if not ended_well:
-            failure = explain_end(status, child.exit_code, printed, oom_killed=oom_killed)
+            full = is_disk_full(self.directory.path)
+            failure = explain_end(status, child.exit_code, printed, oom_killed=oom_killed, disk_full=full)
             return Outcome(TrialState.FAIL, failure=failure)
         value = best_value(read_metrics(self.directory.metrics), self.metric, self.study.space.objective.goal)
         if value is None:

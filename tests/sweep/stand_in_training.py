@@ -8,6 +8,7 @@
     nan@2      the second evaluation is NaN, the run fails          storage@1     fails for want of disk
     mute       evaluates, but without any accuracy                  hold@2        waits there for a file `go`
     deaf@1     goes on for ever and never asks whether to stop       slow          takes 0.2 s for each evaluation
+    large      checkpoints of half a megabyte                        silent@2      sleeps there for ever
 
 Where each attempt went on, and each checkpoint, is in the file `history` of the run directory.
 
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.config import RunConfig, write_config
+from hrm_sweep.errors import DiskFullError
 from hrm_sweep.runs import (
     Cause,
     MetricRow,
@@ -57,7 +59,10 @@ def run_training(
         if not directory.is_run():
             write_config(config, directory.config)
         write_status(directory.status, status)
-        status = _train(config, directory, status, stop)
+        try:
+            status = _train(config, directory, status, stop)
+        except DiskFullError as error:
+            status = status.ended(State.FAILED, cause=Cause.STORAGE, exit_code=1, message=str(error))
         write_status(directory.status, status)
         return status
 
@@ -79,6 +84,8 @@ def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Cal
                     return _stopped(directory, status, reason, k - 1)
         if "slow" in words:
             time.sleep(0.2)
+        if f"silent@{k}" in words:
+            time.sleep(600)
         while f"deaf@{k}" in words:
             time.sleep(0.01)
         if failed := _fault(words, k, directory, status):
@@ -88,7 +95,7 @@ def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Cal
             metrics.write(row)
         if f"nan@{k}" in words:
             return status.ended(State.FAILED, cause=Cause.NAN, exit_code=1, message=f"non-finite at evaluation {k}")
-        _save(directory, k)
+        _save(directory, k, weights=500_000 if "large" in words else 0)
     return status.ended(State.COMPLETED, exit_code=0)
 
 
@@ -98,10 +105,10 @@ def evaluations_done(directory: RunDirectory) -> int:
     return int(json.loads(directory.last_checkpoint.read_text())["evaluation"])
 
 
-def _save(directory: RunDirectory, evaluation: int) -> None:
+def _save(directory: RunDirectory, evaluation: int, weights: int = 0) -> None:
     for path in (directory.last_checkpoint, directory.best_checkpoint):
         with replaced_atomically(path) as temporary:
-            temporary.write_text(json.dumps({"evaluation": evaluation}))
+            temporary.write_text(json.dumps({"evaluation": evaluation, "weights": " " * weights}))
     _note(directory, f"saved {evaluation}")
 
 
