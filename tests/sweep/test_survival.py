@@ -53,10 +53,14 @@ def descendants_of(pid: int) -> list[Owner]:
     return [Owner(host, one, start) for one in found - {pid} if (start := process_start(one)) is not None]
 
 
-def killed_after_s(victim: Owner) -> float:
-    """Kill -9, and wait at most five seconds until all that the victim had started is gone too."""
+def killed_after_s(victim: Owner) -> float | None:
+    """Kill -9, and wait at most five seconds until all that the victim had started is gone too; None where it ended by
+    itself before."""
     family = [victim, *descendants_of(victim.pid)]
-    os.kill(victim.pid, signal.SIGKILL)
+    try:
+        os.kill(victim.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return None
     killed_at = time.monotonic()
     until(lambda: not any(one.is_alive() for one in family), patience_s=5)
     return time.monotonic() - killed_at
@@ -109,8 +113,10 @@ class Killer(threading.Thread):
             victim = worker if kind == "worker" else child
             if victim is None or not victim.is_alive() or not self._may_kill(directory):
                 continue
-            self.kills.append(Kill(kind, trial.number, killed_after_s(victim)))
-            return True
+            after_s = killed_after_s(victim)
+            if after_s is not None:
+                self.kills.append(Kill(kind, trial.number, after_s))
+                return True
         return False
 
     def finish(self) -> None:
