@@ -243,7 +243,8 @@ def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | Non
 
 
 def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
-    """Diagnose, tidy up, attach and then tell, in this order: Optuna refuses changes afterwards."""
+    """Diagnose and attach, then tell, for Optuna refuses changes afterwards; and tidy up last: a worker that is killed
+    before it has told leaves a trial that is tried again, from its checkpoint."""
     attrs: dict[str, str] = {}
     if outcome.pruned_by is not None:
         attrs[attributes.PRUNED_BY] = outcome.pruned_by
@@ -254,7 +255,6 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
     interrupted = outcome.failure is not None and outcome.failure.cause is Cause.PREEMPTED
     if verdict is not None and not interrupted:  # of a run that goes on later there is nothing to say yet
         attrs[attributes.VERDICT] = verdict
-    tidy(claim.directory, outcome.state)
     trial = claim.trial
     try:
         for name, value in attrs.items():
@@ -268,6 +268,7 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
             f"trial {claim.number}: somebody else has ended it in the storage; what it did is in {claim.directory.path}"
         )
         return
+    tidy(claim.directory, outcome.state)
     said = outcome.pruned_by or (f"{outcome.failure.cause}: {outcome.failure.message}" if outcome.failure else "")
     say(f"trial {claim.number}: {outcome.state.name.lower()} {'' if outcome.value is None else outcome.value} {said}")
 

@@ -53,22 +53,24 @@ def descendants_of(pid: int) -> list[Owner]:
     return [Owner(host, one, start) for one in found - {pid} if (start := process_start(one)) is not None]
 
 
-def killed_after_s(victim: Owner) -> float | None:
-    """Kill -9, and wait at most five seconds until all that the victim had started is gone too; None where it ended by
-    itself before."""
+def killed_after_s(victim: Owner, child: Owner | None) -> float | None:
+    """Kill -9, and wait: at most five seconds for the end of the training process, and then for that of the helpers of
+    multiprocessing. Returns how long the first took; None where the victim had ended by itself before."""
     family = [victim, *descendants_of(victim.pid)]
     try:
         os.kill(victim.pid, signal.SIGKILL)
     except ProcessLookupError:
         return None
     killed_at = time.monotonic()
-    until(lambda: not any(one.is_alive() for one in family), patience_s=5)
-    return time.monotonic() - killed_at
+    until(lambda: not victim.is_alive() and (child is None or not child.is_alive()), patience_s=5)
+    took_s = time.monotonic() - killed_at
+    until(lambda: not any(one.is_alive() for one in family), patience_s=60)
+    return took_s
 
 
 @dataclass(frozen=True)
 class Kill:
-    """What was killed, and how long whatever it had started lived on."""
+    """What was killed, and how long the training process lived on."""
 
     kind: str
     trial: int
@@ -113,7 +115,7 @@ class Killer(threading.Thread):
             victim = worker if kind == "worker" else child
             if victim is None or not victim.is_alive() or not self._may_kill(directory):
                 continue
-            after_s = killed_after_s(victim)
+            after_s = killed_after_s(victim, child)
             if after_s is not None:
                 self.kills.append(Kill(kind, trial.number, after_s))
                 return True
@@ -149,7 +151,7 @@ def survive() -> Iterator[Callable[..., tuple[Conducted, list[Kill]]]]:
         finally:
             killer.finish()
         for kill in killer.kills:
-            print(f"killed the {kill.kind} of trial {kill.trial}; all gone after {kill.orphans_s:.2f} s")
+            print(f"killed the {kill.kind} of trial {kill.trial}; no child after {kill.orphans_s:.2f} s")
         return ended, killer.kills
 
     yield conducted
