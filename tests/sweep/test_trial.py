@@ -80,8 +80,8 @@ def test_a_worker_that_dies_before_it_has_told_leaves_the_checkpoint_for_the_nex
     def die(*_: Any, **__: Any) -> FrozenTrial:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(optuna.Study, "tell", die)
+    monkeypatch.setattr(optuna.Study, "tell", die)
+    with pytest.raises(KeyboardInterrupt):
         run_next(study)
     assert study.run_directory(0).last_checkpoint.is_file()
 
