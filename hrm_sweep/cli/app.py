@@ -9,6 +9,7 @@ from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.fix import fix
+from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.run import run
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
@@ -26,6 +27,10 @@ app.command()(train)
 app.command()(diagnose)
 app.command()(fix)
 app.command()(dashboard)
+app.command()(status)
+app.command()(stop)
+app.command()(retry)
+app.command()(reap)
 app.command()(studies)
 app.command()(clean)
 app.command()(rules)

@@ -31,7 +31,7 @@ def dashboard(
     import threading
     import webbrowser
 
-    from hrm_sweep.sweep.dashboard import LOOPBACK, serve_dashboard
+    from hrm_sweep.sweep.dashboard import is_loopback, serve_dashboard
     from hrm_sweep.sweep.storage import quiet_optuna
 
     quiet_optuna()
@@ -40,7 +40,7 @@ def dashboard(
         signal.signal(number, lambda _number, _frame: ended.set())
     with serve_dashboard(storage_url(storage), study, host=host, port=port) as address:
         print(f"{address}  (Ctrl-C ends it)", flush=True)
-        if host != LOOPBACK:
+        if not is_loopback(host):
             print("warning: whoever reaches this address can change and delete studies; there is no login", flush=True)
         if open_browser:
             webbrowser.open(address)

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
-from hrm_sweep.cli.studies import storage_option, storage_url
+from hrm_sweep.cli.studies import storage_url, study_command
 
 if TYPE_CHECKING:
     from hrm_sweep.diagnosis import StudyDiagnosis, StudyEvidence
@@ -40,9 +39,7 @@ def diagnose_one_study(name: str, storage: str | None, *, as_json: bool, write_s
     else:
         print_diagnosis(diagnosis, Console(highlight=False))
     if write_space is None and not as_json and _asks_for_another_space(diagnosis):
-        command = shlex.join(
-            ["hrm-sweep", "diagnose", "--study", name, *storage_option(study), "--write-space", "FILE"]
-        )
+        command = study_command(study, "diagnose", "--study", name, "--write-space", "FILE")
         typer.echo(f"\nnext: {command}  # the search space that this asks for")
     if write_space is not None:
         for line in _write(study, evidence, diagnosis, write_space):
@@ -83,5 +80,5 @@ def _write(study: Study, evidence: StudyEvidence, diagnosis: StudyDiagnosis, pat
         f"wrote {path}:",
         *changes,
         *said,
-        f"next: {shlex.join(['hrm-sweep', 'run', str(path), *storage_option(study)])}",
+        f"next: {study_command(study, 'run', str(path))}",
     ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hrm_sweep.cli.studies import storage_option, storage_url
+from hrm_sweep.cli.studies import storage_url, study_command
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
     from hrm_sweep.sweep.space_lint import SpaceReport
+    from hrm_sweep.sweep.streak import Streak
     from hrm_sweep.sweep.study import Study
 
 
@@ -41,9 +42,17 @@ def run(
         typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the sampler and, with its number, of each trial.")] = None,
+    stop_after_same_cause: Annotated[
+        int | None,
+        typer.Option(min=0, help="End early when so many trials in a row failed for one cause; 0: never (default)."),
+    ] = None,
     engine: Annotated[str, typer.Option(help="local: processes of this machine; debug: in this process.")] = "local",
 ) -> None:
     """Run a study: draw, train, prune and diagnose trials until the budget is reached. Run it again to continue.
+
+    The first Ctrl-C lets running trials end. The second, SIGTERM and SIGUSR2 let them write a checkpoint and end within
+    30 s; the third does not wait for that. Nothing is lost but the steps since the last checkpoint: the same command
+    continues. `hrm-sweep stop STUDY` does the same from another terminal.
 
     Exit codes: 0 budget reached, 1 ended early or nothing completed, 2 bad input, 130 interrupted.
 
@@ -57,7 +66,9 @@ def run(
     url = storage_url(storage)
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())  # in a file, a line stays a line
     space, where = _space(list(arguments or []), study, url)
-    space = _with_options(space, where, trials=trials, hours=hours, jobs=jobs, study=study)
+    space = _with_options(
+        space, where, trials=trials, hours=hours, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
+    )
     sys.exit(_run(space, where, url, seed, engine, console))
 
 
@@ -92,6 +103,7 @@ def _with_options(  # each option is one of the command line
     hours: float | None,
     jobs: str | None,
     study: str | None,
+    stop_after_same_cause: int | None,
 ) -> SearchSpace:
     """The space with the options of the command line in it, checked as if they had been written there."""
     from hrm_sweep.errors import UsageError
@@ -105,6 +117,8 @@ def _with_options(  # each option is one of the command line
         content["budget"]["trials"] = trials
     if hours is not None:
         content["budget"]["hours"] = hours
+    if stop_after_same_cause is not None:
+        content["stop_after_same_cause"] = stop_after_same_cause or None
     if jobs is not None:
         if jobs != "auto" and not (jobs.isdigit() and int(jobs) > 0):
             raise UsageError(f"--jobs: expected auto or a whole number above 0, found {jobs!r}")
@@ -122,7 +136,8 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, engine_name
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.study import create_or_continue, require_storage
 
-    signal.signal(signal.SIGINT, _leave)
+    for number in _signals("SIGINT", "SIGTERM", "SIGUSR2"):
+        signal.signal(number, _leave)
     require_engine(engine_name)
     require_storage(url)
     report = lint_space(space, where)
@@ -186,7 +201,9 @@ def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) 
     from hrm_sweep.sweep.view import importances, study_view
 
     best, unseen, problem = best_trial(study), None, None
-    if best is not None:
+    if ended.interrupted and not ended.account.is_reached:
+        problem = "the study goes on" if best is not None else None  # whoever interrupts wants an end, and soon
+    elif best is not None:
         try:
             measured = measure_holdout(study)
         except HrmSweepError as error:
@@ -208,9 +225,26 @@ def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) 
     )
     for line in summary_lines(summary):
         console.print(line)
+    if ended.account.streak is not None and not ended.account.is_reached:
+        console.print(_hopeless(study, ended.account.streak))
     if ended.interrupted and not ended.account.is_reached:
         return 130
     return 0 if ended.account.is_reached and best is not None else 1
+
+
+def _hopeless(study: Study, streak: Streak) -> str:
+    """Why a study ended before its budget was reached, and what to do."""
+    from rich.markup import escape
+
+    numbers = ", ".join(str(number) for number in streak.trials[:10]) + (", ..." if len(streak.trials) > 10 else "")
+    again = study_command(study, "retry", study.name, "--cause", streak.cause)
+    return (
+        f"[bold red]ended early[/bold red]: the last {len(streak.trials)} trials that ended failed for one cause, "
+        f"{streak.cause} (trials {numbers}; stop_after_same_cause is {study.space.stop_after_same_cause})\n"
+        f"  the last one said: {escape(streak.message)}\n"
+        f"  when the reason is mended, `{escape(again)}` lets them try again; "
+        f"to go on all the same: `{escape(_continue_with(study))} --stop-after-same-cause 0`"
+    )
 
 
 def _next_commands(study: Study, ended: Conducted) -> list[tuple[str, str]]:
@@ -229,12 +263,12 @@ def _next_commands(study: Study, ended: Conducted) -> list[tuple[str, str]]:
     if best is not None:
         config = study.run_directory(study.first_attempt_of(best)).config.as_posix()
         commands.append((shlex.join(["hrm-sweep", "train", config, "seed=1"]), "the best one again, with another seed"))
-    commands.append((shlex.join(["hrm-sweep", "dashboard", *storage_option(study)]), "all trials in the browser"))
+    commands.append((study_command(study, "dashboard"), "all trials in the browser"))
     return commands
 
 
 def _continue_with(study: Study) -> str:
-    return shlex.join(["hrm-sweep", "run", "--study", study.name, *storage_option(study)])
+    return study_command(study, "run", "--study", study.name)
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -242,8 +276,14 @@ def _leave(number: int, frame: FrameType | None) -> None:
     sys.exit(130)
 
 
+def _signals(*names: str) -> list[signal.Signals]:
+    """Those of these signals that this system has."""
+    return [getattr(signal, name) for name in names if hasattr(signal, name)]
+
+
 class _Interrupts:
-    """Ctrl-C: the first lets running trials end, the second makes them checkpoint and end, the third does not wait."""
+    """Ctrl-C: the first lets running trials end, the second makes them checkpoint and end, the third does not wait.
+    SIGTERM and SIGUSR2 are the second, however often they come."""
 
     def __init__(self, say: Callable[[str], None], continue_with: str) -> None:
         self._say, self._continue_with = say, continue_with
@@ -251,9 +291,8 @@ class _Interrupts:
         self._before: Mapping[int, Any] = {}
 
     def __enter__(self) -> _Interrupts:
-        self._before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        signal.signal(signal.SIGINT, self._interrupt)
-        signal.signal(signal.SIGTERM, self._terminate)
+        handlers = dict.fromkeys(_signals("SIGTERM", "SIGUSR2"), self._terminate) | {signal.SIGINT: self._interrupt}
+        self._before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         return self
 
     def __exit__(self, *exception: object) -> None:
@@ -264,7 +303,7 @@ class _Interrupts:
         self._count += 1
 
     def _terminate(self, number: int, frame: FrameType | None) -> None:
-        self._count = max(self._count + 1, 2)
+        self._count = max(self._count, 2)
 
     def wish(self) -> Wish:
         """What was asked for so far, said once."""

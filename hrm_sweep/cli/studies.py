@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,28 +10,31 @@ import typer
 if TYPE_CHECKING:
     from hrm_sweep.sweep.study import Study
 
-_STORAGE = typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE).")
+STORAGE_OPTION = typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE).")
 
 
 def storage_url(given: str | None) -> str:
-    """The storage that is meant: the option, the environment, or the default."""
+    """The storage that is meant: the option, the environment, or the default. Raises UsageError for an option with a
+    password in it."""
     import os
 
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, refuse_password
 
+    if given:
+        refuse_password(given)
     return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
 
 
-def storage_option(study: Study) -> list[str]:
-    """`--storage URL` where it is needed. A URL with a password is left to HRM_SWEEP_STORAGE."""
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, has_password
+def study_command(study: Study, *words: str) -> str:
+    """The command line `hrm-sweep WORDS` on a study, with `--storage` where it is needed; a URL with a password is left
+    to HRM_SWEEP_STORAGE."""
+    from hrm_sweep.sweep.storage import storage_option
 
-    url = study.storage_url
-    return [] if url == DEFAULT_STORAGE or has_password(url) else ["--storage", url]
+    return shlex.join(["hrm-sweep", *words, *storage_option(study.storage_url)])
 
 
 def studies(
-    storage: Annotated[str | None, _STORAGE] = None,
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects.")] = False,
 ) -> None:
     """List the studies in the storage: their trials, their best value and their disk.
@@ -64,7 +68,7 @@ def studies(
 
 def clean(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
-    storage: Annotated[str | None, _STORAGE] = None,
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
     """Remove the checkpoints of a study's trials. Metrics, configs and diagnoses stay.
 

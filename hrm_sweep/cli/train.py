@@ -33,6 +33,9 @@ def train(
 ) -> None:
     """Train one HRM.
 
+    Ctrl-C, SIGTERM and SIGUSR2 write a checkpoint and end the run, and --resume continues it; a second Ctrl-C does not
+    wait for the checkpoint.
+
     Example: hrm-sweep train hrm_v1_tiny epochs=60 lr=2e-3
     """
     from hrm_sweep.config import load_config, parse_overrides
@@ -70,23 +73,24 @@ def train_in(config: RunConfig, directory: RunDirectory, resume: bool, processes
     for finding in lint(prepared.config, prepared.data.train.metadata, processes):
         print(finding, flush=True)
     path = shlex.quote(str(directory.path))
-    interrupted = False
+    interrupted: StopReason | None = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         nonlocal interrupted
-        if interrupted:  # the second one does not wait for the checkpoint
+        if interrupted and number == signal.SIGINT:  # in a hurry; a machine that goes away may say so several times
             os._exit(130)
-        interrupted = True
+        interrupted = StopReason.REQUESTED if number == signal.SIGINT else StopReason.PREEMPTED
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), interrupt)
     with show_progress(directory, prepared.length) as view:
         status = run_training(
             config,
             directory,
             resume=resume,
             processes=processes,
-            stop=lambda: StopReason.REQUESTED if interrupted else None,
+            stop=lambda: interrupted,
             on_row=view.show,
             say=view.say,
         )

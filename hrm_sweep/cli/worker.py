@@ -10,7 +10,7 @@ import typer
 def worker(
     study: Annotated[str, typer.Option(help="Name of a study that exists in the storage.")],
     storage: Annotated[
-        str | None, typer.Option(help="URL of the storage; with a password rather as HRM_SWEEP_STORAGE.")
+        str | None, typer.Option(help="URL of the storage; with a password only as HRM_SWEEP_STORAGE.")
     ] = None,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each trial.")] = 1,
     until: Annotated[float, typer.Option(help="Start no trial after this time, in seconds since 1970.")] = float("inf"),
@@ -23,8 +23,9 @@ def worker(
     """
     import os
 
+    from hrm_sweep.cli.studies import storage_url
     from hrm_sweep.sweep.child import TRAINING
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, quiet_optuna
+    from hrm_sweep.sweep.storage import STORAGE_VARIABLE, quiet_optuna
     from hrm_sweep.sweep.study import open_study
     from hrm_sweep.sweep.worker import Orders, limit_threads, obey_signals, tie_to_parent, work
 
@@ -35,6 +36,7 @@ def worker(
         tie_to_parent(orders)
     limit_threads(threads)
     # Taken out of the environment, for children and what they start have no business with the storage.
-    from_environment = os.environ.pop(STORAGE_VARIABLE, None)
-    opened = open_study(storage or from_environment or DEFAULT_STORAGE, study)
+    url = storage_url(storage)
+    os.environ.pop(STORAGE_VARIABLE, None)
+    opened = open_study(url, study)
     work(opened, orders, threads=threads, until=until, training=training or TRAINING)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import tempfile
 from collections.abc import Iterator
@@ -88,8 +89,8 @@ class RunDirectory:
         """Hold the right to write. Raises RunDirectoryError when another live process has it, or when the folder cannot
         be made or locked; DiskFullError when there is no room for it.
 
-        The lock belongs to the operating system: it ends with the process that holds it, however that ends. Large
-        files that a killed writer left unfinished are removed.
+        The lock belongs to the operating system: it ends with the process that holds it, however that ends. Files
+        that a killed writer left unfinished are removed, of those that only the holder of the lock writes.
         """
         with contextlib.ExitStack() as stack:
             try:
@@ -105,7 +106,9 @@ class RunDirectory:
                 raise RunDirectoryError(
                     f"{self.path}: another process is writing this run; wait for it, stop it, or name another --run-dir"
                 )
-            for unfinished in [*self.checkpoints.glob(f".*{_UNFINISHED}"), *self.path.glob(f".step_*{_UNFINISHED}")]:
+            ours = ("step_*", self.status.name, self.metrics.name, self.environment.name)
+            left = [self.path.glob(f".{name}.*{_UNFINISHED}") for name in ours]
+            for unfinished in itertools.chain(self.checkpoints.glob(f".*{_UNFINISHED}"), *left):
                 unfinished.unlink(missing_ok=True)
             yield
 

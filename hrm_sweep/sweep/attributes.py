@@ -6,6 +6,7 @@ ALIVE_AT = "alive_at"  # seconds since 1970 at which the worker last said that i
 SEED = "seed"
 RUN_DIR = "run_dir"
 RETRY_OF = "retry_of"  # number of the attempt before
+ASKED_FOR = "asked_for"  # true for an attempt that somebody asked for, with `hrm-sweep retry`
 REPLICATE_OF = "replicate_of"  # number of an earlier trial with the same values and another seed
 PRUNED_BY = "pruned_by"
 CAUSE = "cause"
@@ -17,5 +18,6 @@ REMEDY_RULE = "remedy_rule"  # the rule whose remedy this is
 OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on top of the parameters
 
 # of a study
+STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}

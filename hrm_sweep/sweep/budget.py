@@ -28,22 +28,26 @@ from hrm_sweep.sweep.parameters import draw
 from hrm_sweep.sweep.reachable import every_combination
 from hrm_sweep.sweep.remedies import Remedy, comparable, due_remedies, is_remedy, values_of
 from hrm_sweep.sweep.samplers import BruteForce, Exhaustive
-from hrm_sweep.sweep.storage import study_lock
+from hrm_sweep.sweep.stopping import Stop, requested_stop
+from hrm_sweep.sweep.storage import OUTAGE_S, study_lock
+from hrm_sweep.sweep.streak import Streak, too_many_failures
 from hrm_sweep.sweep.study import Chain, Study, cause_of_trial
 
 _KEPT_BY_A_RETRY = (
     attributes.SEED,
-    attributes.RUN_DIR,
     attributes.REPLICATE_OF,
     attributes.REMEDY_OF,
     attributes.REMEDY_RULE,
     attributes.OVERRIDES,
 )
-_FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
+FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
 ALIVE_EVERY_S = 60.0
 """How often a worker says that it lives, which is all that other hosts can know of it."""
 
-_SILENCE_S = 5 * ALIVE_EVERY_S  # after which a worker of another host is taken for dead
+SILENCE_S = OUTAGE_S + 2 * ALIVE_EVERY_S
+"""After how long a silence a worker of another host is taken for dead. Longer than a database may be away: when it is
+back, nobody has been able to say anything."""
+
 _ORPHAN_GRACE_S = 3.0  # a child ends within 2 s of its worker's death
 
 
@@ -75,6 +79,8 @@ class Nothing(Enum):
 
     FOR_NOW = "the budget is given out, but a running trial may still come back as a retry"
     FOR_GOOD = "the budget is reached, or every combination was tried"
+    STOPPED = "somebody asked the study to stop"
+    HOPELESS = "too many trials in a row failed for one cause"
 
 
 @dataclass(frozen=True)
@@ -87,6 +93,8 @@ class Account:
     running     chains with an owner that is alive, as far as can be known.
     lost        chains whose owner is gone, for `recover` to fail.
     left        chains that may still be started.
+    stop        how somebody asked the study to stop, if anybody did.
+    streak      failures in a row that are too many, if they are.
     """
 
     given_out: int
@@ -95,6 +103,8 @@ class Account:
     running: int
     lost: int
     left: int
+    stop: Stop | None = None
+    streak: Streak | None = None
 
     @property
     def is_reached(self) -> bool:
@@ -104,30 +114,35 @@ class Account:
 def account(study: Study) -> Account:
     """Count; changes nothing."""
     all_chains = study.chains()
-    given_out = [chain for chain in all_chains if chain.last.state is not TrialState.WAITING]
+    given_out = [chain for chain in all_chains if chain.is_given_out]
     due = sum(study.is_due(chain) for chain in all_chains)
     running = sum(_owner_may_live(chain.last) for chain in given_out)
     lost = sum(_is_lost(chain.last) for chain in given_out)
     left = max(0, study.space.budget.trials - len(given_out))
     if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
         left = min(left, len(due_remedies(study, all_chains)))
-    ended = sum(chain.last.state.is_finished() for chain in given_out) - due
-    return Account(len(given_out), ended, due, running, lost, left)
+    ended = sum(study.has_ended(chain) for chain in given_out)
+    streak = too_many_failures(study, all_chains)
+    return Account(len(given_out), ended, due, running, lost, left, requested_stop(study), streak)
 
 
 def claim(study: Study, owner: Owner) -> Claim | Nothing:
-    """Take the next trial: what a dead worker left and other retries that are due; then one that somebody else put in
-    the study's queue (`hrm-sweep` itself queues nothing); then what is left of `first`, a remedy that is due, or a
-    draw."""
+    """Take the next trial: what a dead worker left and other retries that are due or were asked for; then one that
+    somebody else put in the study's queue; then what is left of `first`, a remedy that is due, or a draw. None while
+    the study is to stop or is without hope."""
     with study_lock(study.storage_url, study.name):
         recover(study)
+        if requested_stop(study) is not None:
+            return Nothing.STOPPED
         all_chains = study.chains()
+        if too_many_failures(study, all_chains) is not None:
+            return Nothing.HOPELESS
         for chain in all_chains:
             if study.is_due(chain):
                 return _begin_retry(study, owner, chain)
-        given_out = [chain for chain in all_chains if chain.last.state is not TrialState.WAITING]
+        given_out = [chain for chain in all_chains if chain.is_given_out]
         if len(given_out) < study.space.budget.trials:
-            queued = [chain.last for chain in all_chains if chain.last.state is TrialState.WAITING]
+            queued = [chain.last for chain in all_chains if not chain.is_given_out]
             if queued:
                 return _adopt(study, owner, queued[0], all_chains)
             remedies = due_remedies(study, all_chains)
@@ -141,16 +156,18 @@ def claim(study: Study, owner: Owner) -> Claim | Nothing:
 def recover(study: Study) -> list[int]:
     """Fail, as killed, every trial whose worker is gone; returns their numbers.
 
-    On this host that is seen at once; a worker of another host is taken for dead after five minutes of silence. (A
+    On this host that is seen at once; a worker of another host is taken for dead after seven minutes of silence. (A
     container that was started again has another host name, too.) A child of a dead worker ends by itself; one that does
     not is killed here, so that a retry finds its run directory free. Trials of other programs, which have no owner,
     are left alone.
     """
     recovered = []
     for chain in study.chains():
-        trial, owner = chain.last, owner_of(chain.last)
-        if owner is None or not _is_lost(trial):
+        trial = chain.last
+        if not _is_lost(trial):
             continue
+        owner = owner_of(trial)
+        assert owner is not None
         _end_orphan(study.run_directory(chain.first.number))
         try:
             study.storage.set_trial_user_attr(trial._trial_id, attributes.CAUSE, str(Cause.KILLED))
@@ -169,12 +186,14 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
 
 def _owner_may_live(trial: FrozenTrial) -> bool:
     """Whether a trial is running and may still be told by its worker."""
+    if trial.state is not TrialState.RUNNING:
+        return False
     owner = owner_of(trial)
-    if trial.state is not TrialState.RUNNING or owner is None:
+    if owner is None:
         return False
     if owner.on_this_host():
         return owner.is_alive()
-    return time.time() - float(trial.user_attrs.get(attributes.ALIVE_AT, 0)) < _SILENCE_S
+    return time.time() - float(trial.user_attrs.get(attributes.ALIVE_AT, 0)) < SILENCE_S
 
 
 def _is_lost(trial: FrozenTrial) -> bool:
@@ -194,13 +213,26 @@ def _end_orphan(directory: RunDirectory) -> None:
 
 
 def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
-    before = chain.last
-    attrs = {name: value for name, value in before.user_attrs.items() if name in _KEPT_BY_A_RETRY}
-    attrs[attributes.RETRY_OF] = before.number
-    trial = _born(study, owner, {**_fixed(before), **before.params}, attrs)
+    """One more attempt: the one that was asked for and waits, or a new one."""
+    asked_for = chain.last
+    if asked_for.state is TrialState.WAITING:
+        attrs = asked_for.user_attrs
+        trial = _taken_from_queue(study, asked_for, _signature(owner))
+    else:
+        attrs, fixed = inherited(study, chain)
+        trial = _born(study, owner, fixed, attrs)
     directory = study.run_directory(chain.first.number)
     memory_failures = sum(cause_of_trial(attempt) is Cause.OOM for attempt in chain.attempts)
-    return Claim(trial, _draw_all(study, trial), attrs[attributes.SEED], directory, before.number, memory_failures)
+    values = _draw_all(study, trial)
+    return Claim(trial, values, attrs[attributes.SEED], directory, attrs[attributes.RETRY_OF], memory_failures)
+
+
+def inherited(study: Study, chain: Chain) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What the next attempt of a chain has from those before: its user attributes, and the values of its parameters."""
+    before = chain.last
+    attrs = {name: value for name, value in before.user_attrs.items() if name in _KEPT_BY_A_RETRY}
+    attrs = {**_attributes_of_new(study, chain.first.number), **attrs, attributes.RETRY_OF: before.number}
+    return attrs, {**_fixed(before), **before.params}
 
 
 def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:
@@ -222,10 +254,14 @@ def _begin_remedy(study: Study, owner: Owner, remedy: Remedy, all_chains: list[C
 def _adopt(study: Study, owner: Owner, queued: FrozenTrial, all_chains: list[Chain]) -> Claim:
     """Run a trial that was put in the queue with Optuna's own tools. Until it is RUNNING anyone may adopt it."""
     attrs = {**_signature(owner), **_attributes_of_new(study, queued.number)}
+    return _first_attempt(study, _taken_from_queue(study, queued, attrs), all_chains)
+
+
+def _taken_from_queue(study: Study, queued: FrozenTrial, attrs: Mapping[str, Any]) -> optuna.Trial:
     for name, value in attrs.items():
         study.storage.set_trial_user_attr(queued._trial_id, name, value)
     study.storage.set_trial_state_values(queued._trial_id, TrialState.RUNNING)
-    return _first_attempt(study, _handle(study, queued._trial_id, queued.number), all_chains)
+    return _handle(study, queued._trial_id, queued.number)
 
 
 def _attributes_of_new(study: Study, number: int) -> dict[str, Any]:
@@ -249,7 +285,7 @@ def _born(study: Study, owner: Owner, fixed: Mapping[str, Any], attrs: Mapping[s
     template = optuna.trial.create_trial(
         state=TrialState.RUNNING,
         user_attrs={**_signature(owner), **attrs},
-        system_attrs={_FIXED: dict(fixed)} if fixed else {},
+        system_attrs={FIXED: dict(fixed)} if fixed else {},
     )
     trial_id = study.storage.create_new_trial(study.id, template_trial=template)
     return _handle(study, trial_id, study.storage.get_trial_number_from_id(trial_id))
@@ -266,7 +302,7 @@ def _handle(study: Study, trial_id: int, number: int) -> optuna.Trial:
 
 def _fixed(trial: FrozenTrial) -> dict[str, Any]:
     """The values that a trial was born with, whether or not it lived to draw them."""
-    return dict(trial.system_attrs.get(_FIXED, {}))
+    return dict(trial.system_attrs.get(FIXED, {}))
 
 
 def _draw_all(study: Study, trial: optuna.Trial) -> dict[str, Any]:
@@ -305,9 +341,8 @@ def _next_combination(study: Study, all_chains: list[Chain]) -> dict[str, Any] |
 
 def _finished_with(all_chains: list[Chain], values: Mapping[str, Any]) -> int | None:
     """The first finished trial with these values."""
-    wanted = _key(values)
     finished = (chain.last for chain in all_chains if chain.last.state.is_finished())
-    return next((trial.number for trial in finished if _key(values_of(trial)) == wanted), None)
+    return next((trial.number for trial in finished if values_of(trial) == values), None)
 
 
 def _key(values: Mapping[str, Any]) -> str:

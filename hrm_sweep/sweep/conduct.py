@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,10 +11,12 @@ from enum import Enum
 from hrm_sweep.errors import StorageError
 from hrm_sweep.sweep.budget import Account, account, recover
 from hrm_sweep.sweep.engines.base import Engine
+from hrm_sweep.sweep.stopping import request_stop, requested_stop
 from hrm_sweep.sweep.storage import patiently, study_lock
 from hrm_sweep.sweep.study import Study
 
 _POLL_S = 0.5
+_END_WITHIN_S = 29.0  # of a stop; workers do it by themselves, so this is for one that cannot
 _GIVE_UP_AFTER = 5  # workers that died one after another without a trial having ended
 
 
@@ -23,7 +26,7 @@ class Wish(Enum):
     GO_ON = 0
     DRAIN = 1
     STOP = 2
-    KILL = 3
+    KILL = 3  # also what becomes of a STOP after half a minute
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ def conduct(
     show: Callable[[Account], None] = lambda account: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Conducted:
-    """Run the study until its budget is reached, `until` has come, or the user wishes otherwise.
+    """Run the study until its budget is reached, `until` has come, too many trials failed in a row for one cause, or
+    somebody wishes otherwise, here or with `hrm-sweep stop`. What was asked before this call does not count any more.
 
     wish   asked all the time; it only ever rises.
     show   is given the account at every look.
@@ -53,6 +57,8 @@ def conduct(
     Raises StorageError when the workers die again and again without getting a trial done.
     """
     _recover(study)
+    if patiently(lambda: requested_stop(study)) is not None:
+        patiently(lambda: request_stop(study, None))
     try:
         interrupted = _keep_going(study, engine, jobs, until=until, wish=wish, show=show, say=say)
     finally:
@@ -74,7 +80,7 @@ def _keep_going(
     say: Callable[[str], None],
 ) -> bool:
     """Until no worker is left and none is to be started; returns whether the user wished it."""
-    obeyed = Wish.GO_ON
+    obeyed, kill_at = Wish.GO_ON, math.inf
     ended_at_last_death, deaths = -1, 0
     while True:
         now = patiently(lambda: account(study))
@@ -83,7 +89,11 @@ def _keep_going(
             continue
         show(now)
         wanted = wish()
+        if time.monotonic() >= kill_at:
+            wanted = Wish.KILL
         if wanted.value > obeyed.value:
+            if wanted is Wish.STOP:
+                kill_at = time.monotonic() + _END_WITHIN_S
             {Wish.DRAIN: engine.drain, Wish.STOP: engine.stop, Wish.KILL: engine.kill}[wanted]()
             obeyed = wanted
         for complaint in engine.complaints():
@@ -92,7 +102,8 @@ def _keep_going(
             ended_at_last_death = now.ended
             if deaths >= _GIVE_UP_AFTER:
                 raise StorageError(f"{deaths} workers died without getting a trial done; the last: {complaint}")
-        may_start = obeyed is Wish.GO_ON and (until is None or time.time() < until)
+        is_asked = obeyed is not Wish.GO_ON or now.stop is not None
+        may_start = not is_asked and now.streak is None and (until is None or time.time() < until)
         if engine.alive() == 0 and (now.is_reached or not may_start):
             break
         if may_start:
@@ -101,7 +112,7 @@ def _keep_going(
                 break  # only trials of other programs are still running
             engine.start(max(0, wanted_workers - engine.alive()))
         time.sleep(_POLL_S)
-    return obeyed is not Wish.GO_ON
+    return is_asked
 
 
 def _recover(study: Study) -> None:

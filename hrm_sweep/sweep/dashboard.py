@@ -6,6 +6,7 @@ It can write (rename and delete studies, tell trials) and has no login, so it li
 from __future__ import annotations
 
 import errno
+import ipaddress
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,14 @@ from hrm_sweep.sweep.study import ARTIFACTS, open_study
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 8080
 _PORTS_TRIED = 20
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class _Server(ThreadingMixIn, WSGIServer):

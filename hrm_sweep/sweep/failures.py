@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ _RETRIES: Mapping[Cause, int] = {
 }
 
 _LOG_TAIL_BYTES = 8192
+_SMALL_FILE_BYTES = 4096
 _OOM_SIGNS = ("out of memory", "outofmemoryerror", "can't allocate memory", "cannot allocate memory", "memoryerror")
 _STORAGE_SIGNS = ("no space left on device", "disk quota exceeded")
 
@@ -51,13 +53,16 @@ def with_smaller_micro_batches(config: RunConfig, memory_failures: int, processe
     return config.model_copy(update={"micro_batch_size": max(1, -(-rows // 2**memory_failures))})
 
 
-def explain_end(status: Status | None, exit_code: int | None, printed: str, *, oom_killed: bool = False) -> Failure:
+def explain_end(
+    status: Status | None, exit_code: int | None, printed: str, *, oom_killed: bool = False, disk_full: bool = False
+) -> Failure:
     """Why a child process that was not stopped by us ended without completing its run.
 
     status      the last status.json of this attempt; None when it wrote none.
     exit_code   of the process; negative for the signal that ended it.
     printed     the end of what it printed.
     oom_killed  whether the kernel killed a process of this machine or container for memory in the meantime.
+    disk_full   whether there is no room in its run directory, so that it could neither print nor note why it ended.
     """
     if status is not None and status.state is State.FAILED and status.cause is not None:
         if status.cause is Cause.KILLED and oom_killed:  # one of the processes that trained together
@@ -68,6 +73,8 @@ def explain_end(status: Status | None, exit_code: int | None, printed: str, *, o
         return Failure(Cause.OOM, said)
     if any(sign in printed.lower() for sign in _STORAGE_SIGNS):
         return Failure(Cause.STORAGE, said)
+    if disk_full:
+        return Failure(Cause.STORAGE, f"ended with exit code {exit_code}, and the disk of its run directory is full")
     if exit_code is not None and exit_code < 0:
         name = _signal_name(-exit_code)
         if name == "SIGKILL" and oom_killed:
@@ -87,6 +94,14 @@ def oom_kills() -> int:
     except (OSError, ValueError):
         pass
     return 0
+
+
+def is_disk_full(folder: Path) -> bool:
+    """Whether a small file finds no room any more."""
+    try:
+        return shutil.disk_usage(folder).free < _SMALL_FILE_BYTES
+    except OSError:
+        return False
 
 
 def end_of_log(log: Path, since: int) -> str:

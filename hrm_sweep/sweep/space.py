@@ -125,7 +125,10 @@ _PRUNERS_SCHEMA = {
 
 
 class SearchSpace(Part):
-    """A study to be: which RunConfig keys vary, from which base, and everything else that decides a study."""
+    """A study to be: which RunConfig keys vary, from which base, and everything else that decides a study.
+
+    `stop_after_same_cause` ends it early once so many trials in a row failed for good for one and the same cause.
+    """
 
     name: str
     base: Annotated[str | dict[str, Any], BeforeValidator(_read_base), WithJsonSchema({"type": ["string", "object"]})]
@@ -143,6 +146,7 @@ class SearchSpace(Part):
     budget: Budget = Budget()
     resources: Resources = Resources()
     retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
+    stop_after_same_cause: PositiveInt | None = None
     remedies: StrictBool = False
     """Whether the remedy of a trial that was pruned or failed is tried as a trial of its own, at most one a rule."""
 
@@ -151,8 +155,11 @@ class SearchSpace(Part):
         return dependency_order({name: tuple(one.when) for name, one in self.parameters.items()})
 
     def config(self, values: Mapping[str, Any], where: str = "") -> RunConfig:
-        """The RunConfig of a trial with these parameter values. Raises ConfigError."""
-        changes = {**self.overrides, **values}
+        """The RunConfig of a trial with these parameter values. Raises ConfigError.
+
+        Where a trial is written is the study's business: a `checkpoint_path` of its base is left out.
+        """
+        changes = {**self.overrides, **values, "checkpoint_path": None}
         if isinstance(self.base, str):
             return load_config(self.base, changes)
         where = where or self.name
@@ -196,8 +203,8 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, resources, retries, remedies and seed."""
-        may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies"), True)
+        """What makes trials of two calls comparable: all but name, budget, resources, seed, and what failures do."""
+        may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause"), True)
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         content["parameters"] = {
             name: {key: value for key, value in one.items() if value not in (None, False, {})}

@@ -17,16 +17,17 @@ from typing import Any, TypeVar
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from hrm_sweep.errors import StorageError
+from hrm_sweep.errors import StorageError, UsageError
+from hrm_sweep.sweep.quick_reading import QuickReadingStorage
 
 DEFAULT_STORAGE = "sqlite:///trials/optuna.db"
 STORAGE_VARIABLE = "HRM_SWEEP_STORAGE"
 _BUSY_TIMEOUT_S = 60
-_OUTAGE_S = 300.0  # how long a database may be away before a worker gives up
+OUTAGE_S = 300.0  # how long a database may be away before a worker gives up
 
 Result = TypeVar("Result")
 
@@ -40,13 +41,42 @@ def quiet_optuna() -> None:
 def shown(url: str) -> str:
     """The storage's address without its password."""
     try:
-        return make_url(url).render_as_string(hide_password=True)
+        parsed = make_url(url)
     except ArgumentError:
         return "the storage"
+    hidden = {name: "***" if _is_secret(name) else value for name, value in parsed.query.items()}
+    return parsed.set(query=hidden).render_as_string(hide_password=True)
 
 
 def has_password(url: str) -> bool:
-    return make_url(url).password is not None
+    """Whether a URL holds a secret, before its host or among the options after it."""
+    parsed = make_url(url)
+    return parsed.password is not None or any(_is_secret(name) for name in parsed.query)
+
+
+def _is_secret(option: str) -> bool:
+    """`password`, `sslpassword` and the like; `passfile` names a file, which is none."""
+    return any(word in option.lower() for word in ("password", "passwd", "secret", "token"))
+
+
+def refuse_password(url: str) -> None:
+    """Raises UsageError for a URL with a password that was given as an argument of this process."""
+    try:
+        given = has_password(url)
+    except ArgumentError:
+        return  # no URL at all, which opening it will say
+    if given:
+        raise UsageError(
+            f"--storage {shown(url)}: holds a password, which everyone on this machine can read in its list of "
+            f"processes; leave --storage out and put the URL into the environment variable {STORAGE_VARIABLE}, "
+            "or the password into ~/.pgpass"
+        )
+
+
+def storage_option(url: str) -> list[str]:
+    """The arguments that name this storage to `hrm-sweep`, none for the default. A URL with a password is left to the
+    environment."""
+    return [] if url == DEFAULT_STORAGE or has_password(url) else ["--storage", url]
 
 
 def open_storage(url: str, *, create: bool = False) -> BaseStorage:
@@ -62,7 +92,7 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
         elif not file.is_file():
             raise StorageError(f"{shown(url)}: no studies there yet; start one with `hrm-sweep run`")
     try:
-        storage = RDBStorage(
+        storage = QuickReadingStorage(
             # Optuna wants a text, and the text is the only form in which a URL still holds its password.
             parsed.render_as_string(hide_password=False),
             engine_kwargs={"connect_args": {"timeout": _BUSY_TIMEOUT_S}} if file else {"pool_pre_ping": True},
@@ -119,7 +149,11 @@ def _use_write_ahead_log(engine: sqlalchemy.Engine) -> None:
 
 def _reason(error: BaseException, url: URL) -> str:
     text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-    return text.replace(url.password, "***") if isinstance(url.password, str) and url.password else text
+    secrets = [url.password, *(value for name, value in url.query.items() if _is_secret(name))]
+    for secret in secrets:
+        if isinstance(secret, str) and secret:
+            text = text.replace(secret, "***")
+    return text
 
 
 @contextlib.contextmanager
@@ -161,7 +195,7 @@ def _wait_for_file_lock(descriptor: int) -> None:
     fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
-def patiently(action: Callable[[], Result], *, outage_s: float = _OUTAGE_S, pause_s: float = 1.0) -> Result:
+def patiently(action: Callable[[], Result], *, outage_s: float = OUTAGE_S, pause_s: float = 1.0) -> Result:
     """Do something with the database, again while it is away. Raises StorageError after `outage_s` seconds of that."""
     give_up = time.monotonic() + outage_s
     while True:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.errors import StudyError
+from hrm_sweep.errors import SpaceError, StudyError
 from hrm_sweep.runs import Cause, RunDirectory
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.failures import retries_of
-from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
+from hrm_sweep.sweep.space import SearchSpace, require_name, space_from_mapping
 from hrm_sweep.sweep.storage import open_storage, sqlite_file, study_lock
 
 TRIALS = Path("trials")
@@ -27,20 +28,22 @@ ARTIFACTS = TRIALS / "artifacts"
 
 @dataclass(frozen=True)
 class Study:
-    """An open study."""
+    """An open study. Its storage_url may hold a password, so it is not part of what `repr` shows."""
 
     name: str
-    storage_url: str
+    storage_url: str = field(repr=False)
     space: SearchSpace
     optuna: optuna.Study
     storage: BaseStorage
+    _grouped: GroupedTrials = field(default_factory=lambda: GroupedTrials(), init=False, repr=False, compare=False)
 
     def trials(self) -> list[FrozenTrial]:
         """All trials as they stand, by number. They are shared with Optuna's cache: look, do not touch."""
         return self.optuna.get_trials(deepcopy=False)
 
     def chains(self) -> list[Chain]:
-        return chains(self.trials())
+        """All chains as they stand, by the number of their first attempt."""
+        return self._grouped.look_at(self.trials())
 
     @property
     def id(self) -> int:
@@ -63,12 +66,20 @@ class Study:
         return next(chain.first.number for chain in self.chains() if trial.number in chain.numbers)
 
     def is_due(self, chain: Chain) -> bool:
-        """Whether the last attempt failed in a way that calls for another one."""
-        cause = chain.cause
-        if chain.last.state is not TrialState.FAIL or cause is None:
+        """Whether the last attempt failed in a way that calls for another one, or another one was asked for."""
+        if chain.last.state is TrialState.WAITING:
+            return chain.is_given_out
+        if chain.last.state is not TrialState.FAIL:
             return False
-        failures = sum(cause_of_trial(attempt) is cause for attempt in chain.attempts)
+        cause = chain.cause
+        if cause is None:
+            return False
+        failures = sum(cause_of_trial(attempt) is cause for attempt in chain.since_asked_for)
         return failures <= retries_of(cause, self.space.retry)
+
+    def has_ended(self, chain: Chain) -> bool:
+        """Whether the chain will not be tried again, unless somebody asks for it."""
+        return chain.last.state.is_finished() and not self.is_due(chain)
 
 
 @dataclass(frozen=True)
@@ -90,6 +101,17 @@ class Chain:
         return tuple(attempt.number for attempt in self.attempts)
 
     @property
+    def is_given_out(self) -> bool:
+        """Whether it was ever started; a chain that begins in the queue was not."""
+        return self.first.state is not TrialState.WAITING
+
+    @property
+    def since_asked_for(self) -> tuple[FrozenTrial, ...]:
+        """The attempts whose failures count: from the last one on that somebody asked for."""
+        asked = [place for place, one in enumerate(self.attempts) if one.user_attrs.get(attributes.ASKED_FOR)]
+        return self.attempts[asked[-1] :] if asked else self.attempts
+
+    @property
     def cause(self) -> Cause | None:
         """Why the last attempt failed."""
         return cause_of_trial(self.last)
@@ -102,20 +124,46 @@ def cause_of_trial(trial: FrozenTrial) -> Cause | None:
 
 
 def chains(trials: Sequence[FrozenTrial]) -> list[Chain]:
-    """Trials grouped into chains, by the number of the first attempt."""
-    chain_of: dict[int, list[FrozenTrial]] = {}
-    for trial in trials:
-        before = chain_of.get(trial.user_attrs.get(attributes.RETRY_OF, -1))
-        if before is None:
-            chain_of[trial.number] = [trial]
-        else:
-            before.append(trial)
-            chain_of[trial.number] = before
-    return [Chain(tuple(attempts)) for number, attempts in chain_of.items() if attempts[0].number == number]
+    """All trials of a study, by number, grouped into chains by the number of the first attempt."""
+    return GroupedTrials().look_at(trials)
+
+
+class GroupedTrials:
+    """The chains of a study from one look to the next. Workers look at every claim, and a study may have 10,000 trials:
+    only those that are new, or were not finished at the last look, are looked at again."""
+
+    def __init__(self) -> None:
+        self._chains: list[Chain] = []
+        self._place: dict[int, int] = {}  # where in the list a trial's chain is, by the trial's number
+        self._unfinished: list[int] = []
+        self._lock = threading.Lock()
+
+    def look_at(self, trials: Sequence[FrozenTrial]) -> list[Chain]:
+        """Group the trials 0, 1, 2, ... of a study."""
+        with self._lock:
+            news = [trials[number] for number in self._unfinished] + list(trials[len(self._place) :])
+            for trial in news:
+                place = self._place.get(trial.number)
+                if place is not None:
+                    attempts = self._chains[place].attempts
+                    self._chains[place] = Chain(tuple(trial if one.number == trial.number else one for one in attempts))
+                    continue
+                place = self._place.get(trial.user_attrs.get(attributes.RETRY_OF, -1))
+                if place is None:
+                    place = len(self._chains)
+                    self._chains.append(Chain((trial,)))
+                else:
+                    self._chains[place] = Chain((*self._chains[place].attempts, trial))
+                self._place[trial.number] = place
+            self._unfinished = [trial.number for trial in news if not trial.state.is_finished()]
+            return list(self._chains)
 
 
 def open_study(storage_url: str, name: str) -> Study:
-    """Open a study that exists. Raises StorageError, or StudyError naming those that do."""
+    """Open a study that exists. Raises StorageError, or StudyError naming those that do.
+
+    The database may come from elsewhere: a study whose name is no name for a folder would write outside of trials/.
+    """
     storage = open_storage(storage_url)
     try:
         study = optuna.load_study(study_name=name, storage=storage)
@@ -127,11 +175,24 @@ def open_study(storage_url: str, name: str) -> Study:
     content = study.user_attrs.get(attributes.SPACE)
     if content is None:
         raise StudyError(f"{name}: not a study of hrm-sweep (it has no search space); choose another name with --study")
-    return Study(name, storage_url, space_from_mapping(content, f"study {name}"), study, storage)
+    try:
+        require_name(name, "its name")
+        space = space_from_mapping(content, f"study {name}")
+    except SpaceError as error:
+        raise StudyError(f"{name}: cannot be continued by this version: {error}") from None
+    return Study(name, storage_url, space, study, storage)
 
 
 def study_names(storage: BaseStorage) -> list[str]:
     return sorted(study.study_name for study in storage.get_all_studies())
+
+
+def _has_study(storage: BaseStorage, name: str) -> bool:
+    try:
+        storage.get_study_id_from_name(name)
+    except KeyError:
+        return False
+    return True
 
 
 def known_space(storage_url: str, name: str) -> SearchSpace | None:
@@ -139,7 +200,7 @@ def known_space(storage_url: str, name: str) -> SearchSpace | None:
     file = sqlite_file(storage_url)
     if file is not None and not file.is_file():
         return None
-    return open_study(storage_url, name).space if name in study_names(open_storage(storage_url)) else None
+    return open_study(storage_url, name).space if _has_study(open_storage(storage_url), name) else None
 
 
 def require_storage(storage_url: str) -> None:
@@ -161,7 +222,7 @@ def create_or_continue(storage_url: str, name: str, space: SearchSpace, *, seed:
         space = space.model_copy(update={"sampler": space.sampler.model_copy(update={"seed": seed})})
     space = space.model_copy(update={"name": name}).frozen()
     with study_lock(storage_url, name):
-        if name in study_names(storage):
+        if _has_study(storage, name):
             before = open_study(storage_url, name).space
             _refuse_other_space(name, before, space)
             if seed is not None and seed != before.sampler.seed:

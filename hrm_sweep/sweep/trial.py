@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
-from optuna_dashboard import save_note
 
 from hrm_sweep.config import RunConfig, write_config
 from hrm_sweep.data.resolve import with_data_path
@@ -34,8 +33,16 @@ from hrm_sweep.runs import (
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
-from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills, with_smaller_micro_batches
+from hrm_sweep.sweep.failures import (
+    Failure,
+    end_of_log,
+    explain_end,
+    is_disk_full,
+    oom_kills,
+    with_smaller_micro_batches,
+)
 from hrm_sweep.sweep.launch import Child, Launcher
+from hrm_sweep.sweep.notes import write_note
 from hrm_sweep.sweep.pruners import Progress, first_verdict
 from hrm_sweep.sweep.remedies import prescribed, remedy_mark
 from hrm_sweep.sweep.storage import patiently
@@ -45,7 +52,7 @@ if TYPE_CHECKING:
     from hrm_sweep.diagnosis import Diagnosis
 
 _POLL_S = 0.1
-_GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 25.0, StopReason.REQUESTED: 25.0}
+_GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 22.0, StopReason.REQUESTED: 22.0}
 """How long a child may take to stop. A pruned one has just been evaluated and is at most a step away from it; one that
 is preempted writes a checkpoint, and the machine may be gone in 30 s."""
 
@@ -213,7 +220,8 @@ class _Attempt:
 
     def _verdict(self) -> str | None:
         frozen = self.study.storage.get_trial(self.claim.trial._trial_id)
-        progress = Progress(self.study.optuna, frozen, tuple(self.evaluations), self.metric, self.config.epochs)
+        seen, epochs, directory = tuple(self.evaluations), self.config.epochs, self.directory.path
+        progress = Progress(self.study.optuna, frozen, seen, self.metric, epochs, directory)
         return first_verdict(self.study.space.pruner, progress)
 
     def _outcome(self, child: Child, printed: str, *, oom_killed: bool) -> Outcome:
@@ -230,7 +238,8 @@ class _Attempt:
         if self.stopping is not None and not (status is not None and status.state is State.COMPLETED):
             return Outcome.failed(Cause.PREEMPTED, f"its worker was asked to end ({self.stopping})")
         if not ended_well:
-            failure = explain_end(status, child.exit_code, printed, oom_killed=oom_killed)
+            full = is_disk_full(self.directory.path)
+            failure = explain_end(status, child.exit_code, printed, oom_killed=oom_killed, disk_full=full)
             return Outcome(TrialState.FAIL, failure=failure)
         value = best_value(read_metrics(self.directory.metrics), self.metric, self.study.space.objective.goal)
         if value is None:
@@ -253,7 +262,8 @@ def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | Non
 
 
 def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
-    """Diagnose, tidy up, attach and then tell, in this order: Optuna refuses changes afterwards."""
+    """Diagnose and attach, then tell, for Optuna refuses changes afterwards; and tidy up last: a worker that is killed
+    before it has told leaves a trial that is tried again, from its checkpoint."""
     attrs: dict[str, Any] = {}
     if outcome.pruned_by is not None:
         attrs[attributes.PRUNED_BY] = outcome.pruned_by
@@ -267,20 +277,20 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
         remedy = prescribed(study.space, claim.values, diagnosis)
         if remedy is not None and outcome.state is not TrialState.COMPLETE:
             attrs[attributes.REMEDY] = remedy
-    tidy(claim.directory, outcome.state)
     trial = claim.trial
     try:
         for name, value in attrs.items():
             patiently(lambda name=name, value=value: trial.set_user_attr(name, value))  # type: ignore[misc]
         _attach(claim, say)
         if attrs:
-            patiently(lambda: save_note(trial, _note(claim, attrs)))
+            patiently(lambda: write_note(study, trial._trial_id, _note(claim, attrs)))
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
             f"trial {claim.number}: somebody else has ended it in the storage; what it did is in {claim.directory.path}"
         )
         return
+    tidy(claim.directory, outcome.state)
     said = outcome.pruned_by or (f"{outcome.failure.cause}: {outcome.failure.message}" if outcome.failure else "")
     say(f"trial {claim.number}: {outcome.state.name.lower()} {'' if outcome.value is None else outcome.value} {said}")
 

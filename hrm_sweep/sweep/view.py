@@ -13,7 +13,7 @@ from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
-from hrm_sweep.sweep.study import Study, chains
+from hrm_sweep.sweep.study import Study
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 _FEWEST_FOR_IMPORTANCES = 4
@@ -22,16 +22,15 @@ _FEWEST_FOR_IMPORTANCES = 4
 def study_view(study: Study, running_s: float) -> StudyView:
     """The study with all its trials as they stand. A trial whose values are still being drawn is left out."""
     trials = study.trials()
-    all_chains = chains(trials)
+    all_chains = study.chains()
     last = {chain.last.number for chain in all_chains}
-    due = {chain.last.number for chain in all_chains if study.is_due(chain)}
     maximize = study.space.objective.goal == "maximize"
     lines = [
         _line(trial, maximize, study.space.epochs_of(values_of(trial)), is_last=trial.number in last)
         for trial in trials
         if trial.state.is_finished() or is_drawn(study.space, values_of(trial))
     ]
-    ended = sum(chain.last.state.is_finished() for chain in all_chains) - len(due)
+    ended = sum(study.has_ended(chain) for chain in all_chains)
     metric = study.space.objective.metric
     return StudyView(study.name, metric, maximize, ended, study.space.budget.trials, running_s, lines)
 

@@ -1,31 +1,36 @@
 """A worker: takes trials of one study, one after another, until there is nothing left or it is asked to end.
 
 It never imports torch. Ask it to end with SIGTERM or SIGUSR2: the running trial checkpoints and is handed back as
-preempted, within 30 s. Tied to its parent (`--tied`), it does the same when the parent dies, and takes no further trial
-after the parent wrote `drain`.
+preempted, within 30 s, whatever the database or the training does in the meantime. The first Ctrl-C lets the running
+trial end, the second is a SIGTERM. Tied to its parent (`--tied`), it ends when the parent dies, and takes no further
+trial after the parent wrote `drain`. `hrm-sweep stop` reaches it through the storage.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 from dataclasses import dataclass, field
-from types import FrameType
 from typing import TextIO
 
 from hrm_sweep.runs import Owner, StopReason
 from hrm_sweep.sweep.budget import Nothing, claim
 from hrm_sweep.sweep.child import TRAINING
 from hrm_sweep.sweep.launch import ChildProcess, Launcher
+from hrm_sweep.sweep.stopping import Stop, StopListener
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 _PAUSE_S = 0.5  # between looks at a study whose budget is given out
 DRAIN = "drain"
+LEAVE_AFTER_S = 27.0
+"""A worker that was asked to end and has not is ended without ceremony: whoever asked may take the machine away after
+30 s. A child has 22 s of that for its checkpoint, and ends with its worker; the trial is recovered by the next."""
 
 
 @dataclass
@@ -37,6 +42,20 @@ class Orders:
 
     def ending(self) -> StopReason | None:
         return StopReason.PREEMPTED if self.end.is_set() else None
+
+    def end_soon(self) -> None:
+        """Let this process end in order, and after 27 s in any case."""
+        if self.end.is_set():
+            return
+        self.end.set()
+        last = threading.Timer(LEAVE_AFTER_S, _leave)
+        last.daemon = True
+        last.start()
+
+
+def _leave() -> None:
+    _say(f"not done after {LEAVE_AFTER_S:g} s: leaving the trial to whoever recovers it")
+    os._exit(1)
 
 
 def work(
@@ -53,29 +72,54 @@ def work(
     Returns how many attempts it ran. Raises StorageError when the database stays away.
     """
     owner = Owner.this_process()
-    surroundings = Surroundings(launch, threads, orders.ending, _say, training)
+    asked = StopListener(study)
+
+    def ending() -> StopReason | None:
+        return StopReason.PREEMPTED if asked.heard() is Stop.NOW else orders.ending()
+
+    surroundings = Surroundings(launch, threads, ending, _say, training)
     attempts = 0
     while not orders.drain.is_set() and not orders.end.is_set() and time.time() < until:
         taken = patiently(lambda: claim(study, owner))
-        if taken is Nothing.FOR_GOOD:
-            break
-        if isinstance(taken, Nothing):
+        if taken is Nothing.FOR_NOW:
             orders.end.wait(_PAUSE_S)
             continue
+        if isinstance(taken, Nothing):
+            _say(taken.value)
+            break
         run_trial(study, taken, surroundings)
         attempts += 1
     return attempts
 
 
+_kept_open: list[socket.socket] = []  # the interpreter knows only its number
+
+
 def obey_signals(orders: Orders) -> None:
-    """Let SIGTERM and SIGUSR2 (what submitit sends before a time limit) end this worker in order."""
+    """Let SIGTERM and SIGUSR2 (what submitit sends before a time limit) end this worker in order, and a Ctrl-C after
+    its trial.
 
-    def end(number: int, frame: FrameType | None) -> None:
-        orders.end.set()
+    Python calls a signal handler when the main thread next gets there, which may wait a minute for a locked database.
+    So the number of each signal goes through a socket, which the interpreter writes at once, to a thread of its own.
+    """
+    receives, sends = socket.socketpair()
+    sends.setblocking(False)
+    signal.set_wakeup_fd(sends.fileno(), warn_on_full_buffer=False)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR2"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda number, frame: None)
 
-    signal.signal(signal.SIGTERM, end)
-    if hasattr(signal, "SIGUSR2"):
-        signal.signal(signal.SIGUSR2, end)
+    def listen() -> None:
+        while True:
+            for number in receives.recv(64):
+                if number == signal.SIGINT and not orders.drain.is_set():
+                    orders.drain.set()
+                    _say("taking no further trial (Ctrl-C again: checkpoint and end now)")
+                else:
+                    orders.end_soon()
+
+    threading.Thread(target=listen, name="signals", daemon=True).start()
+    _kept_open.append(sends)
 
 
 def tie_to_parent(orders: Orders, commands: TextIO = sys.stdin) -> None:
@@ -86,7 +130,7 @@ def tie_to_parent(orders: Orders, commands: TextIO = sys.stdin) -> None:
             if line.strip() == DRAIN:
                 orders.drain.set()
                 _say("taking no further trial")
-        orders.end.set()
+        orders.end_soon()
 
     threading.Thread(target=listen, name="orders", daemon=True).start()
 

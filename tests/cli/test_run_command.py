@@ -235,13 +235,15 @@ def test_two_ctrl_c_checkpoint_and_the_command_that_is_printed_continues(
     assert not status.owner.is_alive()
     with started(folder, "--study", "mine") as process:
         until(lambda: read_metrics(metrics)[-1].step > before, process)
-        process.send_signal(signal.SIGTERM)
+        for number in (signal.SIGUSR2, signal.SIGTERM, signal.SIGTERM):  # however often: a checkpoint, no kill
+            process.send_signal(number)
         process.communicate(timeout=120)
     assert process.returncode == 130
     assert "continuing at optimizer step " in study.run_directory(0).log.read_text()
     steps = [row.step for row in read_metrics(metrics) if row.kind == "train"]
     assert steps == sorted(set(steps))
     assert [one.user_attrs.get("retry_of") for one in study.trials()] == [None, 0]
+    assert [one.user_attrs["cause"] for one in study.trials()] == ["preempted", "preempted"]
 
 
 def test_one_ctrl_c_lets_the_running_trial_end(

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from hrm_sweep.runs import RunDirectory, State, read_metrics, read_status
+from hrm_sweep.runs import Cause, RunDirectory, State, read_metrics, read_status
 
 TINY = ["arch.hidden_size=16", "arch.num_heads=2", "arch.halt_max_steps=2", "global_batch_size=100", "eval_puzzles=20"]
 
@@ -59,7 +59,14 @@ def test_the_commands_of_the_note_work(folder: Path, sudoku_4x4: Path, arguments
     assert list((folder / place).rglob("metrics.jsonl"))
 
 
-def test_ctrl_c_keeps_a_checkpoint_and_prints_the_command_that_continues(folder: Path, sudoku_4x4: Path) -> None:
+@pytest.mark.parametrize(
+    ("signals", "cause"),
+    [([signal.SIGINT], None), ([signal.SIGUSR2, signal.SIGTERM], Cause.PREEMPTED)],
+    ids=["Ctrl-C", "the machine goes away, and says so twice"],
+)
+def test_a_signal_keeps_a_checkpoint_and_prints_the_command_that_continues(
+    folder: Path, sudoku_4x4: Path, signals: list[signal.Signals], cause: Cause | None
+) -> None:
     arguments = ["train", "hrm_v1_tiny", *TINY, "epochs=2000", f"data_path={sudoku_4x4}", "--run-dir", "my run"]
     process = subprocess.Popen(
         [sys.executable, "-m", "hrm_sweep", *arguments], cwd=folder, stdout=subprocess.PIPE, text=True
@@ -68,13 +75,14 @@ def test_ctrl_c_keeps_a_checkpoint_and_prints_the_command_that_continues(folder:
     deadline = time.monotonic() + 60
     while not read_metrics(directory.metrics) and time.monotonic() < deadline:
         time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
+    for number in signals:
+        process.send_signal(number)
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 130
     assert output.splitlines()[-1] == "continue with: hrm-sweep train --resume --run-dir 'my run'"
     status = read_status(directory.status)
     assert status is not None
-    assert status.state is State.STOPPED
+    assert (status.state, status.cause) == (State.STOPPED, cause)
 
     resumed = hrm_sweep("train", "--resume", "--run-dir", "my run", "max_seconds=0.1", folder=folder)
     assert resumed.returncode == 0, resumed.stderr

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ STAND_IN_FOLDER = Path(__file__).resolve().parents[1] / "sweep"
 class TestEveryEngine(EngineConformance):
     @pytest.fixture
     def make_engine(self, name: str, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
-        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))  # for workers
+        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER), prepend=os.pathsep)  # for workers
         monkeypatch.syspath_prepend(str(STAND_IN_FOLDER))  # for training in this process
         self.name = name
         return lambda study: make_engine(name, WorkerPlan(study, 1, training="stand_in_training:run_training"))

@@ -56,9 +56,9 @@ class TestEveryPruner(PrunerConformance):
 
 
 def in_directory(run: Path) -> Progress:
-    trial = create_trial(state=TrialState.RUNNING, user_attrs={"run_dir": str(run)})
+    trial = create_trial(state=TrialState.RUNNING)
     evaluation = MetricRow("eval", 625, 20, 1.0, {"exact_accuracy": 0.0})
-    return Progress(optuna.create_study(), trial, (evaluation,), "exact_accuracy", 60)
+    return Progress(optuna.create_study(), trial, (evaluation,), "exact_accuracy", 60, run)
 
 
 def rows(*values: tuple[float, float], every: int = 10) -> Progress:

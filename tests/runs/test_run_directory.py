@@ -141,7 +141,13 @@ def test_the_next_writer_removes_what_a_killed_one_left_unfinished(tmp_path: Pat
     run = RunDirectory(tmp_path)
     run.checkpoints.mkdir()
     kept = [run.last_checkpoint, run.step_weights(3), run.config]
-    for path in (*kept, run.checkpoints / ".last.pt.x1.part", tmp_path / ".step_3.x2.part"):
+    kept.append(tmp_path / ".diagnosis.json.x4.part")  # of somebody who diagnoses the run at this moment
+    for path in (
+        *kept,
+        run.checkpoints / ".last.pt.x1.part",
+        tmp_path / ".step_3.x2.part",
+        tmp_path / ".status.json.x3.part",
+    ):
         path.touch()
     with run.locked():
         assert {path for path in tmp_path.rglob("*") if path.is_file()} == {*kept, run.lock}

@@ -18,8 +18,7 @@ quiet_optuna()  # as the command line does
 @pytest.fixture
 def make_study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStudy:
     """Makes a study in the current folder, whose trials and workers find the stand-in training."""
-    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), *filter(None, inherited)]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
     def make(**changes: Any) -> Study:
         space = small_space(**changes)

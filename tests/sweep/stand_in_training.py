@@ -4,11 +4,14 @@
 
     kill@2     ends itself by SIGKILL at the second evaluation      kill@2-once   only in the first attempt
     segv@1     the same by SIGSEGV                                  exit@1        leaves with exit code 3
-    oom@1      prints what torch prints, and leaves                 raise@1       an error of its own
+    oom@1      prints what torch prints, and leaves (-once too)     raise@1       an error of its own
     nan@2      the second evaluation is NaN, the run fails          storage@1     fails for want of disk
     mute       evaluates, but without any accuracy                  hold@2        waits there for a file `go`
     deaf@1     goes on for ever and never asks whether to stop      memory@64     room for so many rows at once, no more
-    still      trains, but its puzzle embedding never moves
+    slow       takes 0.2 s for each evaluation                      silent@2      sleeps there for ever
+    large      checkpoints of half a megabyte                       still         its puzzle embedding never moves
+
+Where each attempt went on, and each checkpoint, is in the file `history` of the run directory.
 
 The exact accuracy of evaluation k of n is min(1, 500 lr) * k / n, so lr 0 is a dead run and lr 2e-3 solves all.
 """
@@ -25,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 from hrm_sweep.config import RunConfig, write_config
+from hrm_sweep.errors import DiskFullError
 from hrm_sweep.runs import (
     Cause,
     MetricRow,
@@ -57,20 +61,24 @@ def run_training(
         if not directory.is_run():
             write_config(config, directory.config)
         write_status(directory.status, status)
-        status = _train(config, directory, status, stop)
+        try:
+            status = _train(config, directory, status, stop)
+        except DiskFullError as error:
+            status = status.ended(State.FAILED, cause=Cause.STORAGE, exit_code=1, message=str(error))
         write_status(directory.status, status)
         return status
 
 
 def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Callable[[], StopReason | None]) -> Status:
     evaluations = config.epochs // config.eval_interval
-    done = _evaluations_done(directory)
+    done = evaluations_done(directory)
     cut_back(directory.metrics, done * STEPS_PER_EVALUATION, directory.lost_metrics)
     print(f"training with {os.environ.get('OMP_NUM_THREADS')} threads from evaluation {done}", flush=True)
     rows = config.micro_batch_size or config.global_batch_size
     words = (config.project_name or "").split()
     if any(rows > int(word.removeprefix("memory@")) for word in words if word.startswith("memory@")):
         return status.ended(State.FAILED, cause=Cause.OOM, exit_code=1, message=f"no room for {rows} rows")
+    _note(directory, f"from {done}")
     for k in range(done + 1, evaluations + 1):
         if reason := stop():
             return _stopped(directory, status, reason, k - 1)
@@ -79,6 +87,10 @@ def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Cal
                 time.sleep(0.01)
                 if reason := stop():
                     return _stopped(directory, status, reason, k - 1)
+        if "slow" in words:
+            time.sleep(0.2)
+        if f"silent@{k}" in words:
+            time.sleep(600)
         while f"deaf@{k}" in words:
             time.sleep(0.01)
         if failed := _fault(words, k, directory, status):
@@ -90,20 +102,26 @@ def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Cal
             metrics.write(row)
         if f"nan@{k}" in words:
             return status.ended(State.FAILED, cause=Cause.NAN, exit_code=1, message=f"non-finite at evaluation {k}")
-        _save(directory, k)
+        _save(directory, k, weights=500_000 if "large" in words else 0)
     return status.ended(State.COMPLETED, exit_code=0)
 
 
-def _evaluations_done(directory: RunDirectory) -> int:
+def evaluations_done(directory: RunDirectory) -> int:
     if not directory.last_checkpoint.is_file():
         return 0
     return int(json.loads(directory.last_checkpoint.read_text())["evaluation"])
 
 
-def _save(directory: RunDirectory, evaluation: int) -> None:
+def _save(directory: RunDirectory, evaluation: int, weights: int = 0) -> None:
     for path in (directory.last_checkpoint, directory.best_checkpoint):
         with replaced_atomically(path) as temporary:
-            temporary.write_text(json.dumps({"evaluation": evaluation}))
+            temporary.write_text(json.dumps({"evaluation": evaluation, "weights": " " * weights}))
+    _note(directory, f"saved {evaluation}")
+
+
+def _note(directory: RunDirectory, line: str) -> None:
+    with (directory.path / "history").open("a") as history:
+        history.write(line + "\n")
 
 
 def _values(config: RunConfig, words: list[str], k: int) -> dict[str, float]:
@@ -136,7 +154,8 @@ def _fault(words: list[str], k: int, directory: RunDirectory, status: Status) ->
         print("something is wrong", flush=True)
         sys.stdout.flush()
         os._exit(3)
-    if f"oom@{k}" in words:
+    if f"oom@{k}" in words or (f"oom@{k}-once" in words and not marker.exists()):
+        marker.touch()
         print("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.", flush=True)
         os._exit(1)
     if f"raise@{k}" in words:

@@ -102,12 +102,12 @@ def test_trials_of_other_hosts_and_of_other_programs_are_left_alone(make_study: 
     assert account(study).running == 1
 
 
-def test_a_worker_of_another_host_is_taken_for_dead_after_five_minutes_of_silence(make_study: MakeStudy) -> None:
+def test_a_worker_of_another_host_is_taken_for_dead_after_seven_minutes_of_silence(make_study: MakeStudy) -> None:
     study = make_study(budget={"trials": 1})
     one = taken(study, Owner("another-host", 1, "1"))
-    one.trial.set_user_attr("alive_at", time.time() - 250)
+    one.trial.set_user_attr("alive_at", time.time() - 400)
     assert recover(study) == []
-    one.trial.set_user_attr("alive_at", time.time() - 350)
+    one.trial.set_user_attr("alive_at", time.time() - 440)
     assert account(study).running == 0
     assert taken(study).retry_of == 0
 

@@ -62,10 +62,10 @@ def pruner(*rules: str) -> Pruner:
 
 
 def progress(run: Path, number: int = 0) -> Progress:
-    trial = create_trial(state=TrialState.RUNNING, user_attrs={"run_dir": str(run)})
+    trial = create_trial(state=TrialState.RUNNING)
     trial._trial_id = number
     evaluation = MetricRow("eval", 312, 20, 1.0, {"exact_accuracy": 0.0})
-    return Progress(optuna.create_study(), trial, (evaluation,), "exact_accuracy", 60)
+    return Progress(optuna.create_study(), trial, (evaluation,), "exact_accuracy", 60, run)
 
 
 def test_a_healthy_run_goes_on_at_every_evaluation(run: Path) -> None:

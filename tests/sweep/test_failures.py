@@ -45,6 +45,12 @@ def test_each_end_has_its_cause(
     assert explain_end(status, exit_code, printed, oom_killed=oom_killed) == failure
 
 
+def test_a_process_that_could_not_even_say_so_ended_for_want_of_disk() -> None:
+    failure = explain_end(RUNNING, 1, "", disk_full=True)
+    assert failure == Failure(Cause.STORAGE, "ended with exit code 1, and the disk of its run directory is full")
+    assert explain_end(failed(Cause.NAN), 1, "", disk_full=True).cause is Cause.NAN  # what it noted comes first
+
+
 def test_only_what_this_attempt_printed_counts(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     log.write_text("CUDA out of memory\n")

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import optuna
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from small_studies import STORAGE, MakeStudy, small_space
 
 from hrm_sweep.errors import StudyError
-from hrm_sweep.sweep.study import chains, create_or_continue, known_space, open_study
+from hrm_sweep.sweep.study import GroupedTrials, chains, create_or_continue, known_space, open_study
 
 
-def trial(number: int, **attrs: Any) -> FrozenTrial:
-    made = create_trial(state=TrialState.FAIL, user_attrs=attrs)
+def trial(number: int, state: TrialState = TrialState.FAIL, **attrs: Any) -> FrozenTrial:
+    made = create_trial(state=state, value=0.5 if state is TrialState.COMPLETE else None, user_attrs=attrs)
     made.number = number
     return made
 
@@ -85,3 +88,25 @@ def test_the_space_of_a_study_is_known_by_its_name(make_study: MakeStudy) -> Non
     made = make_study()
     assert known_space(STORAGE, "small") == made.space
     assert known_space(STORAGE, "other") is None
+
+
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=50)
+def test_chains_that_are_kept_from_look_to_look_are_those_that_are_made_at_once(seed: int) -> None:
+    """Trials come, end and are tried again; some looks see several changes at once."""
+    rng, kept = random.Random(seed), GroupedTrials()
+    trials: list[FrozenTrial] = []
+    for _ in range(30):
+        running = [one for one in trials if not one.state.is_finished()]
+        failed = [one.number for one in trials if one.state is TrialState.FAIL]
+        if running and rng.random() < 0.5:
+            ended = rng.choice(running)
+            state = rng.choice([TrialState.FAIL, TrialState.COMPLETE])
+            trials[ended.number] = trial(ended.number, state=state, **ended.user_attrs)
+        elif failed and rng.random() < 0.5:
+            trials.append(trial(len(trials), state=TrialState.RUNNING, retry_of=rng.choice(failed)))
+        else:
+            trials.append(trial(len(trials), state=rng.choice([TrialState.RUNNING, TrialState.WAITING])))
+        if rng.random() < 0.5:
+            kept.look_at(trials)
+    assert kept.look_at(trials) == chains(trials)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from pathlib import Path
 from typing import ClassVar
 
 import optuna
@@ -22,6 +23,7 @@ class Progress:
     evaluations  every evaluation row of the run so far, also those of an earlier attempt; values may be NaN or absent.
     metric       what the study decides by, for example exact_accuracy.
     epochs       how many epochs the run has in all.
+    directory    the run directory; None where there is none.
     """
 
     study: optuna.Study
@@ -29,6 +31,7 @@ class Progress:
     evaluations: tuple[MetricRow, ...]
     metric: str
     epochs: int
+    directory: Path | None = None
 
     @property
     def latest(self) -> MetricRow | None:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import ConfigDict, Field, field_validator, model_validator
 
-from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.pruners.base import Progress, Pruner, at_epoch
 
 if TYPE_CHECKING:
@@ -57,10 +56,9 @@ class Diagnosis(Pruner):
         return rules
 
     def verdict(self, progress: Progress) -> str | None:
-        directory = progress.trial.user_attrs.get(attributes.RUN_DIR)
-        if progress.latest is None or directory is None:
+        if progress.latest is None or progress.directory is None:
             return None
-        fired = self._first_fired(_live_run(Path(directory).resolve(), progress.trial._trial_id))
+        fired = self._first_fired(_live_run(progress.directory.resolve(), progress.trial._trial_id))
         return None if fired is None else f"{at_epoch(self, progress)}: {fired.rule}: {fired.title}"
 
     def _first_fired(self, run: LiveRun) -> Finding | None:
