@@ -24,7 +24,7 @@ def worker(
     import os
 
     from hrm_sweep.sweep.child import TRAINING
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, quiet_optuna
+    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, patiently, quiet_optuna
     from hrm_sweep.sweep.study import open_study
     from hrm_sweep.sweep.worker import Orders, limit_threads, obey_signals, tie_to_parent, work
 
@@ -36,5 +36,6 @@ def worker(
     limit_threads(threads)
     # Taken out of the environment, for children and what they start have no business with the storage.
     from_environment = os.environ.pop(STORAGE_VARIABLE, None)
-    opened = open_study(storage or from_environment or DEFAULT_STORAGE, study)
+    url = storage or from_environment or DEFAULT_STORAGE
+    opened = patiently(lambda: open_study(url, study))
     work(opened, orders, threads=threads, until=until, training=training or TRAINING)

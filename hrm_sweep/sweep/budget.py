@@ -104,12 +104,19 @@ def account(study: Study) -> Account:
     return Account(len(given_out), ended, due, running, lost, left)
 
 
-def claim(study: Study, owner: Owner) -> Claim | Nothing:
+def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing:
     """Take the next trial: what a dead worker left and other retries that are due; then one that somebody else put in
-    the study's queue (`hrm-sweep` itself queues nothing); then a new one."""
+    the study's queue (`hrm-sweep` itself queues nothing); then a new one.
+
+    again   the claim before this one broke off because the database was away. What it had begun, if anything, is
+            RUNNING and belongs to this owner, who does not know of it: that comes first.
+    """
     with study_lock(study.storage_url, study.name):
         recover(study)
         all_chains = study.chains()
+        for chain in all_chains:
+            if again and chain.last.state is TrialState.RUNNING and owner_of(chain.last) == owner:
+                return _take_up(study, chain, all_chains)
         for chain in all_chains:
             if study.is_due(chain):
                 return _begin_retry(study, owner, chain)
@@ -189,6 +196,17 @@ def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
     trial = _born(study, owner, {**_fixed(before), **before.params}, attrs)
     directory = study.run_directory(chain.first.number)
     return Claim(trial, _draw_all(study, trial), attrs[attributes.SEED], directory, before.number)
+
+
+def _take_up(study: Study, chain: Chain, all_chains: list[Chain]) -> Claim:
+    """Go on where a claim broke off after its trial was born. What it has drawn stays drawn."""
+    begun = chain.last
+    trial = _handle(study, begun._trial_id, begun.number)
+    if begun is chain.first:
+        return _first_attempt(study, trial, all_chains)
+    directory = study.run_directory(chain.first.number)
+    before = begun.user_attrs[attributes.RETRY_OF]
+    return Claim(trial, _draw_all(study, trial), begun.user_attrs[attributes.SEED], directory, before)
 
 
 def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:

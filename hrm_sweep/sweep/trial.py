@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
@@ -318,6 +319,8 @@ def _attach(claim: Claim, say: Callable[[str], None]) -> None:
         store = FileSystemArtifactStore(ARTIFACTS)
         for path in (claim.directory.config, claim.directory.diagnosis, claim.directory.log):
             if path.is_file() and path.stat().st_size <= _LARGEST_LOG_ATTACHED:
-                upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=claim.trial)
+                patiently(
+                    partial(upload_artifact, artifact_store=store, file_path=str(path), study_or_trial=claim.trial)
+                )
     except OSError as error:
         say(f"trial {claim.number}: nothing attached for the dashboard: {error}")

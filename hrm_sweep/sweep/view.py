@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.reachable import is_drawn
+from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study, chains
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -20,7 +21,7 @@ _FEWEST_FOR_IMPORTANCES = 4
 
 def study_view(study: Study, running_s: float) -> StudyView:
     """The study with all its trials as they stand. A trial whose values are still being drawn is left out."""
-    trials = study.trials()
+    trials = patiently(study.trials)
     all_chains = chains(trials)
     last = {chain.last.number for chain in all_chains}
     due = {chain.last.number for chain in all_chains if study.is_due(chain)}

@@ -7,6 +7,7 @@ after the parent wrote `drain`.
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import sys
@@ -17,7 +18,7 @@ from types import FrameType
 from typing import TextIO
 
 from hrm_sweep.runs import Owner, StopReason
-from hrm_sweep.sweep.budget import Nothing, claim
+from hrm_sweep.sweep.budget import Claim, Nothing, claim
 from hrm_sweep.sweep.child import TRAINING
 from hrm_sweep.sweep.launch import ChildProcess, Launcher
 from hrm_sweep.sweep.storage import patiently
@@ -56,7 +57,7 @@ def work(
     surroundings = Surroundings(launch, threads, orders.ending, _say, training)
     attempts = 0
     while not orders.drain.is_set() and not orders.end.is_set() and time.time() < until:
-        taken = patiently(lambda: claim(study, owner))
+        taken = _claim_patiently(study, owner)
         if taken is Nothing.FOR_GOOD:
             break
         if isinstance(taken, Nothing):
@@ -65,6 +66,11 @@ def work(
         run_trial(study, taken, surroundings)
         attempts += 1
     return attempts
+
+
+def _claim_patiently(study: Study, owner: Owner) -> Claim | Nothing:
+    tries = itertools.count()
+    return patiently(lambda: claim(study, owner, again=next(tries) > 0))
 
 
 def obey_signals(orders: Orders) -> None:
