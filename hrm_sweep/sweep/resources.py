@@ -41,6 +41,23 @@ def share_out(resources: Resources, configs: Sequence[RunConfig]) -> Share:
     return Share(jobs, max(1, cores // jobs), devices)
 
 
+def share_elsewhere(
+    resources: Resources, configs: Sequence[RunConfig], workers: int | None, threads: int | None
+) -> Share:
+    """The same for an engine that places workers on other machines, of which nothing is known here.
+
+    Small models get one thread and others four, unless it is said; without a number of workers, that of `jobs`, or one.
+    """
+    is_small = all(config.arch.hidden_size <= SMALL_MODEL_WIDTH for config in configs)
+    jobs = 1 if resources.jobs == "auto" else resources.jobs
+    return Share(workers or jobs, threads or (1 if is_small else 4))
+
+
+def needs_gpu(configs: Sequence[RunConfig]) -> bool:
+    """Whether any of them asks for a GPU by name, rather than taking one where there is one."""
+    return any(config.device.startswith("cuda") for config in configs)
+
+
 def available_cores() -> int:
     """Cores that this process may use, as far as the system says."""
     if hasattr(os, "sched_getaffinity"):

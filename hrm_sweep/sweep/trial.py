@@ -31,6 +31,7 @@ from hrm_sweep.runs import (
     read_status,
 )
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
@@ -51,10 +52,11 @@ _LARGEST_LOG_ATTACHED = 1_000_000  # bytes
 class Surroundings:
     """What a worker brings to each of its trials.
 
-    launch   starts the training.
-    threads  CPU threads of each.
-    ending   why the worker itself has to end, if it has to; asked often.
-    say      one line for the worker's log.
+    launch     starts the training.
+    threads    CPU threads of each.
+    ending     why the worker itself has to end, if it has to; asked often.
+    say        one line for the worker's log.
+    artifacts  where run directories are handed on to other hosts; None where hosts share a file system.
     """
 
     launch: Launcher
@@ -62,6 +64,7 @@ class Surroundings:
     ending: Callable[[], StopReason | None]
     say: Callable[[str], None]
     training: str = TRAINING
+    artifacts: Artifacts | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,7 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
     """
     surroundings.say(f"trial {claim.number}: starting in {claim.directory.path}")
     try:
+        _fetch(claim, surroundings)
         config = _configure(study, claim)
     except ConfigError as error:
         outcome = Outcome.failed(Cause.CONFIG, str(error))
@@ -94,8 +98,25 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
         outcome = Outcome.failed(Cause.STORAGE, str(error))
     else:
         outcome = _Attempt(study, claim, config, surroundings).run()
-    _finish(study, claim, outcome, surroundings.say)
+    _finish(study, claim, outcome, surroundings)
     return outcome
+
+
+def _fetch(claim: Claim, surroundings: Surroundings) -> None:
+    """What another host did of this trial, if it was there last."""
+    artifacts = surroundings.artifacts
+    if artifacts is not None and claim.retry_of is not None and artifacts.pull(claim.directory):
+        surroundings.say(f"trial {claim.number}: fetched {claim.directory.path}")
+
+
+def _hand_on(claim: Claim, surroundings: Surroundings) -> None:
+    """Let other hosts have the run, before they can know that it may be continued. No trial fails for want of it."""
+    if surroundings.artifacts is None:
+        return
+    try:
+        surroundings.artifacts.push(claim.directory)
+    except OSError as error:
+        surroundings.say(f"trial {claim.number}: {claim.directory.path} could not be pushed: {error}")
 
 
 def _configure(study: Study, claim: Claim) -> RunConfig:
@@ -241,8 +262,9 @@ def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | Non
     return max(values) if goal == "maximize" else min(values)
 
 
-def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
+def _finish(study: Study, claim: Claim, outcome: Outcome, surroundings: Surroundings) -> None:
     """Diagnose, tidy up, attach and then tell, in this order: Optuna refuses changes afterwards."""
+    say = surroundings.say
     attrs: dict[str, str] = {}
     if outcome.pruned_by is not None:
         attrs[attributes.PRUNED_BY] = outcome.pruned_by
@@ -254,6 +276,7 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
     if verdict is not None and not interrupted:  # of a run that goes on later there is nothing to say yet
         attrs[attributes.VERDICT] = verdict
     tidy(claim.directory, outcome.state)
+    _hand_on(claim, surroundings)
     trial = claim.trial
     try:
         for name, value in attrs.items():

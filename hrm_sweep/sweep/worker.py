@@ -18,6 +18,7 @@ from types import FrameType
 from typing import TextIO
 
 from hrm_sweep.runs import Owner, StopReason
+from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import Claim, Nothing, claim
 from hrm_sweep.sweep.child import TRAINING
 from hrm_sweep.sweep.launch import ChildProcess, Launcher
@@ -48,13 +49,15 @@ def work(
     until: float = float("inf"),
     launch: Launcher = ChildProcess,
     training: str = TRAINING,
+    artifacts: str | None = None,
 ) -> int:
     """Run trials until the budget is reached, the time `until` (seconds since 1970) has come, or orders say so.
 
     Returns how many attempts it ran. Raises StorageError when the database stays away.
     """
     owner = Owner.this_process()
-    surroundings = Surroundings(launch, threads, orders.ending, _say, training)
+    handed_on = None if artifacts is None else Artifacts(artifacts, study.name)
+    surroundings = Surroundings(launch, threads, orders.ending, _say, training, handed_on)
     attempts = 0
     while not orders.drain.is_set() and not orders.end.is_set() and time.time() < until:
         taken = _claim_patiently(study, owner)
