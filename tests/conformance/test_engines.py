@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,8 @@ from hrm_sweep.sweep.study import Study
 
 quiet_optuna()
 STAND_IN_FOLDER = Path(__file__).resolve().parents[1] / "sweep"
+sys.path.append(str(STAND_IN_FOLDER))
+from ray_cluster import running_cluster  # noqa: E402
 
 
 @pytest.mark.parametrize("name", sorted(set(ENGINES) - set(BEYOND_THIS_MACHINE)))
@@ -31,11 +35,15 @@ class TestEveryEngineOfThisMachine(EngineConformance):
 
 
 class TestRay(EngineConformance):
-    """On a Ray of this machine alone, which the engine starts and ends."""
+    """On a Ray of the test's own, on loopback."""
+
+    @pytest.fixture(scope="class")
+    def ray(self) -> Iterator[None]:
+        with running_cluster(cpus=2):
+            yield
 
     @pytest.fixture
-    def make_engine(self, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
-        pytest.importorskip("ray", reason="no Ray here; the extra [ray] has it")
+    def make_engine(self, ray: None, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
         monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))
         return lambda study: make_engine("ray", WorkerPlan(study, 1, training="stand_in_training:run_training"))
 
@@ -47,15 +55,22 @@ class TestSlurm(EngineConformance):
     """With submitit's executor of local processes, which stand in for jobs."""
 
     @pytest.fixture
-    def make_engine(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
+    def make_engine(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[MakeEngine]:
         submitit = pytest.importorskip("submitit", reason="no submitit here; the extra [slurm] has it")
         from hrm_sweep.sweep.engines.slurm import SlurmEngine
 
         monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))
-        return lambda study: SlurmEngine(
-            WorkerPlan(study, 1, training="stand_in_training:run_training"),
-            submitit.LocalExecutor(study.folder / "slurm"),
-        )
+        engines = []
+
+        def make(study: Study) -> SlurmEngine:
+            plan = WorkerPlan(study, 1, training="stand_in_training:run_training")
+            engines.append(SlurmEngine(plan, submitit.LocalExecutor(study.folder / "slurm")))
+            return engines[-1]
+
+        yield make
+        for engine in engines:
+            engine.kill()
+            engine.close()
 
     def has_heard(self, study: Study) -> bool:
         return "taking no further trial" in (study.folder / "worker-0.log").read_text()

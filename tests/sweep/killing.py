@@ -26,6 +26,21 @@ def workers_of(parent: int) -> list[int]:
     return found
 
 
+def descendants_of(parent: int) -> list[int]:
+    """Every process that `parent` started, directly or not, and it itself first."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended in this moment
+            continue
+        children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found = [parent]
+    for pid in found:
+        found += children.get(pid, [])
+    return found
+
+
 def children_of_trials(folder: Path) -> list[Owner]:
     """The processes that are training in the run directories of a study, as their status files say."""
     all_status = [read_status(path) for path in folder.glob("[0-9]*/status.json")]
