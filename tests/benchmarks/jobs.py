@@ -2,7 +2,7 @@
 
     python tests/benchmarks/jobs.py [REPEATS]
 
-First: optimizer steps a second of hrm_v1_tiny in two one-thread runs together, and in one run with two threads. Then: the
+First: steps a second of hrm_v1_tiny in two one-thread runs together, and in one run with two threads. Then: the
 quickstart with two jobs, and with one. The order alternates and the best of each is taken, for other programs only ever
 make it slower. Needs a quiet machine with two cores; takes some minutes.
 """
