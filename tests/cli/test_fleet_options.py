@@ -14,7 +14,7 @@ import pytest
     [
         (
             ["--workers", "4"],
-            "--workers is for --engine ray or slurm, not local; trials at once on this machine are --jobs",
+            "--workers is for --engine ray or slurm, not local; trials at once",
         ),
         (["--time", "4h"], "--time is for --engine slurm, not local"),
         (["--address", "auto"], "--address is for --engine ray, not local"),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
 import stat
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import stand_in_training
@@ -15,6 +18,7 @@ from small_studies import MakeStudy, small_space
 
 from hrm_sweep.errors import StorageError, UsageError
 from hrm_sweep.runs import read_metrics
+from hrm_sweep.sweep.budget import owner_of
 from hrm_sweep.sweep.engines.base import Place, WorkerPlan, minutes
 from hrm_sweep.sweep.study import Study
 
@@ -31,23 +35,44 @@ def until(what: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-def test_a_job_that_times_out_is_requeued_and_goes_on_from_the_checkpoint(make_study: MakeStudy) -> None:
-    base = {"data_path": "nowhere", "epochs": 4, "eval_interval": 1, "project_name": "hold@2"}
-    study = make_study(base=base, budget={"trials": 1}, retry={"preempted": 99})
-    executor = submitit.LocalExecutor(study.folder / "slurm", max_num_timeout=50)
-    executor.update_parameters(timeout_min=20 / 60, signal_delay_s=15)
+def requeued(study: Study, executor: Any, warn: Callable[[], None]) -> None:
+    """Hold a trial in a job until the job was warned and requeued, and look at how it goes on."""
     engine = SlurmEngine(WorkerPlan(study, threads=1, training=stand_in_training.NAME), executor)
     engine.start(1)
-    until(lambda: any(trial.user_attrs.get("cause") == "preempted" for trial in study.trials()))
-    assert len(read_metrics(study.run_directory(0).metrics)) == 1
+    until(lambda: len(read_metrics(study.run_directory(0).metrics)) == 1)
+    warn()
+    until(lambda: study.trials()[0].user_attrs.get("cause") == "preempted")
     Path("go").touch()
     until(lambda: engine.alive() == 0)
     engine.close()
     assert engine.complaints() == []
     assert [chain.last.state for chain in study.chains()] == [TrialState.COMPLETE]
     assert "from evaluation 1" in study.run_directory(0).log.read_text()
-    rows = read_metrics(study.run_directory(0).metrics)
-    assert [row.step for row in rows] == [10, 20, 30, 40]
+    assert [row.step for row in read_metrics(study.run_directory(0).metrics)] == [10, 20, 30, 40]
+
+
+HELD = {"data_path": "nowhere", "epochs": 4, "eval_interval": 1, "project_name": "hold@2"}
+
+
+def test_a_job_that_is_preempted_is_requeued_and_goes_on_from_the_checkpoint(make_study: MakeStudy) -> None:
+    study = make_study(base=HELD, budget={"trials": 1})
+
+    def preempt() -> None:
+        """What Slurm does: SIGUSR2 to the job, which is the grandparent of the training."""
+        worker = owner_of(study.trials()[0])
+        assert worker is not None
+        os.kill(int(Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[1]), signal.SIGUSR2)
+
+    requeued(study, submitit.LocalExecutor(study.folder / "slurm"), preempt)
+
+
+@pytest.mark.proof
+def test_a_job_that_times_out_is_requeued_and_goes_on_from_the_checkpoint(make_study: MakeStudy) -> None:
+    """Thirty seconds for the job to begin its trial, then the warning, thirty seconds before the time limit."""
+    study = make_study(base=HELD, budget={"trials": 1}, retry={"preempted": 99})
+    executor = submitit.LocalExecutor(study.folder / "slurm", max_num_timeout=50)
+    executor.update_parameters(timeout_min=1, signal_delay_s=30)
+    requeued(study, executor, lambda: None)
 
 
 @pytest.fixture
