@@ -10,7 +10,8 @@ HrmSweepError
  ├─ TrainingError      a run that cannot go on
  │   ├─ NonFiniteError the loss or a gradient became NaN or infinite
  │   └─ DiskFullError  a file of the run could not be written
- ├─ StorageError       the database of studies cannot be reached
+ ├─ StorageError       the database of studies cannot be used
+ │   └─ StorageAwayError  its server does not answer, for now
  ├─ StudyError         a study that is missing, or does not fit what is asked of it
  └─ UsageError         an option or argument
 
@@ -59,7 +60,11 @@ class DiskFullError(TrainingError):
 
 
 class StorageError(HrmSweepError):
-    """The database of studies cannot be reached."""
+    """The database of studies cannot be used."""
+
+
+class StorageAwayError(StorageError):
+    """The server of the database does not answer, or broke off; it may be back in a moment."""
 
 
 class StudyError(HrmSweepError):

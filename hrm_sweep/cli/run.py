@@ -7,6 +7,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hrm_sweep.sweep.conduct import Conducted, Wish
+    from hrm_sweep.sweep.engines.base import Place
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
     from hrm_sweep.sweep.space_lint import SpaceReport
@@ -46,7 +48,22 @@ def run(
         int | None,
         typer.Option(min=0, help="End early when so many trials in a row failed for one cause; 0: never (default)."),
     ] = None,
-    engine: Annotated[str, typer.Option(help="local: processes of this machine; debug: in this process.")] = "local",
+    engine: Annotated[
+        str,
+        typer.Option(help="local: processes of this machine; debug: in this process; ray, slurm: see docs/scaling.md."),
+    ] = "local",
+    workers: Annotated[int | None, typer.Option(min=1, help="ray, slurm: trials at once.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="ray, slurm: CPU threads of each trial.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="ray: auto or host:port of a cluster; without it, one of this machine alone.")
+    ] = None,
+    time_limit: Annotated[
+        str | None, typer.Option("--time", help="slurm: of each job, which is then requeued, for example 4h.")
+    ] = None,
+    partition: Annotated[str | None, typer.Option(help="slurm: the partition of the jobs.")] = None,
+    artifacts: Annotated[
+        str | None, typer.Option(help="URL through which hosts that share no file system hand on run directories.")
+    ] = None,
 ) -> None:
     """Run a study: draw, train, prune and diagnose trials until the budget is reached. Run it again to continue.
 
@@ -69,7 +86,53 @@ def run(
     space = _with_options(
         space, where, trials=trials, hours=hours, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
     )
-    sys.exit(_run(space, where, url, seed, engine, console))
+    fleet = _fleet(engine, workers, threads, address, time_limit, partition, artifacts)
+    sys.exit(_run(space, where, url, seed, fleet, console))
+
+
+@dataclass(frozen=True)
+class _Fleet:
+    """Which engine, and what the command line says about its workers."""
+
+    engine: str
+    workers: int | None
+    threads: int | None
+    place: Place
+    artifacts: str | None
+
+
+def _fleet(
+    engine: str,
+    workers: int | None,
+    threads: int | None,
+    address: str | None,
+    time_limit: str | None,
+    partition: str | None,
+    artifacts: str | None,
+) -> _Fleet:
+    """Raises UsageError for an option that the engine has no use for."""
+    from hrm_sweep.errors import UsageError
+    from hrm_sweep.sweep.artifacts import require_artifacts
+    from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, require_engine
+    from hrm_sweep.sweep.engines.base import Place, minutes, require_address
+
+    require_engine(engine)
+    options: list[tuple[str, object, tuple[str, ...]]] = [
+        ("--workers", workers, BEYOND_THIS_MACHINE),
+        ("--threads", threads, BEYOND_THIS_MACHINE),
+        ("--address", address, ("ray",)),
+        ("--time", time_limit, ("slurm",)),
+        ("--partition", partition, ("slurm",)),
+    ]
+    for option, given, engines in options:
+        if given is not None and engine not in engines:
+            hint = "; trials at once on this machine are --jobs" if option == "--workers" else ""
+            raise UsageError(f"{option} is for --engine {' or '.join(engines)}, not {engine}{hint}")
+    require_address(address)
+    if artifacts is not None:
+        require_artifacts(artifacts)
+    limit = None if time_limit is None else minutes(time_limit)
+    return _Fleet(engine, workers, threads, Place(address, limit, partition), artifacts)
 
 
 def _space(arguments: list[str], study: str | None, url: str) -> tuple[SearchSpace, str]:
@@ -126,29 +189,44 @@ def _with_options(  # each option is one of the command line
     return space_from_mapping(content, where)
 
 
-def _run(space: SearchSpace, where: str, url: str, seed: int | None, engine_name: str, console: Console) -> int:
+def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, console: Console) -> int:
     from hrm_sweep.cli.run_display import shown_study
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
-    from hrm_sweep.sweep.engines import make_engine, require_engine
+    from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
-    from hrm_sweep.sweep.resources import share_out
+    from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
     from hrm_sweep.sweep.space_lint import lint_space
+    from hrm_sweep.sweep.storage import patiently
     from hrm_sweep.sweep.study import create_or_continue, require_storage
 
     for number in _signals("SIGINT", "SIGTERM", "SIGUSR2"):
         signal.signal(number, _leave)
-    require_engine(engine_name)
     require_storage(url)
     report = lint_space(space, where)
     study = create_or_continue(url, space.name, space, seed=seed)
-    share = share_out(study.space.resources, [one.config for one in report.combinations])
+    configs = [one.config for one in report.combinations]
+    resources = study.space.resources
+    if fleet.engine in BEYOND_THIS_MACHINE:
+        share = share_elsewhere(resources, configs, fleet.workers, fleet.threads)
+    else:
+        share = share_out(resources, configs)
     _announce(study, report, share, console)
     hours = study.space.budget.hours
     until = None if hours is None else time.time() + 3600 * hours
-    engine = make_engine(engine_name, WorkerPlan(study, share.threads, until, share.devices))
+    plan = WorkerPlan(
+        study,
+        share.threads,
+        until,
+        share.devices,
+        gpus=resources.gpus_per_trial if any(config.device != "cpu" for config in configs) else 0,
+        needs_gpu=needs_gpu(configs),
+        place=fleet.place,
+        artifacts=fleet.artifacts,
+    )
+    engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
-    if account(study).is_reached:
+    if patiently(lambda: account(study)).is_reached:
         console.print("the budget was reached before: nothing to run; --trials N makes it larger")
         ended = conduct(study, engine, 0)
     else:
@@ -163,7 +241,23 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, engine_name
                 show=lambda _account: show(),
                 say=lambda line: console.print(f"[red]{line}[/red]"),
             )
+    if fleet.artifacts is not None:
+        _fetch_best(study, fleet.artifacts)
     return _conclude(study, ended, time.monotonic() - began, console)
+
+
+def _fetch_best(study: Study, artifacts: str) -> None:
+    """The best trial may have run elsewhere, and is measured here."""
+    from hrm_sweep.errors import StorageError
+    from hrm_sweep.sweep.artifacts import Artifacts
+    from hrm_sweep.sweep.holdout import best_trial
+
+    best = best_trial(study)
+    if best is not None:
+        try:
+            Artifacts(artifacts, study.name).pull(study.run_directory(study.first_attempt_of(best)))
+        except OSError as error:
+            raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
 def _announce(study: Study, report: SpaceReport, share: Share, console: Console) -> None:

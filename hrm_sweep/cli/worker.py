@@ -15,6 +15,9 @@ def worker(
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of each trial.")] = 1,
     until: Annotated[float, typer.Option(help="Start no trial after this time, in seconds since 1970.")] = float("inf"),
     tied: Annotated[bool, typer.Option("--tied", help="End with the process that holds standard input.")] = False,
+    artifacts: Annotated[
+        str | None, typer.Option(help="URL through which hosts that share no file system hand on run directories.")
+    ] = None,
     training: Annotated[str | None, typer.Option(help="module:function that trains, for tests and adapters.")] = None,
 ) -> None:
     """Run trials of a study, one after another, until its budget is reached.
@@ -24,12 +27,15 @@ def worker(
     import os
 
     from hrm_sweep.cli.studies import storage_url
+    from hrm_sweep.sweep.artifacts import require_artifacts
     from hrm_sweep.sweep.child import TRAINING
-    from hrm_sweep.sweep.storage import STORAGE_VARIABLE, quiet_optuna
+    from hrm_sweep.sweep.storage import STORAGE_VARIABLE, patiently, quiet_optuna
     from hrm_sweep.sweep.study import open_study
     from hrm_sweep.sweep.worker import Orders, limit_threads, obey_signals, tie_to_parent, work
 
     quiet_optuna()
+    if artifacts is not None:
+        require_artifacts(artifacts)
     orders = Orders()
     obey_signals(orders)
     if tied:
@@ -38,5 +44,5 @@ def worker(
     # Taken out of the environment, for children and what they start have no business with the storage.
     url = storage_url(storage)
     os.environ.pop(STORAGE_VARIABLE, None)
-    opened = open_study(url, study)
-    work(opened, orders, threads=threads, until=until, training=training or TRAINING)
+    opened = patiently(lambda: open_study(url, study))
+    work(opened, orders, threads=threads, until=until, training=training or TRAINING, artifacts=artifacts)

@@ -126,10 +126,14 @@ def account(study: Study) -> Account:
     return Account(len(given_out), ended, due, running, lost, left, requested_stop(study), streak)
 
 
-def claim(study: Study, owner: Owner) -> Claim | Nothing:
+def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing:
     """Take the next trial: what a dead worker left and other retries that are due or were asked for; then one that
     somebody else put in the study's queue; then what is left of `first`, a remedy that is due, or a draw. None while
-    the study is to stop or is without hope."""
+    the study is to stop or is without hope.
+
+    again   the claim before this one broke off because the database was away. What it had begun, if anything, is
+            RUNNING and belongs to this owner, who does not know of it: that comes first.
+    """
     with study_lock(study.storage_url, study.name):
         recover(study)
         if requested_stop(study) is not None:
@@ -137,6 +141,9 @@ def claim(study: Study, owner: Owner) -> Claim | Nothing:
         all_chains = study.chains()
         if too_many_failures(study, all_chains) is not None:
             return Nothing.HOPELESS
+        for chain in all_chains:
+            if again and chain.last.state is TrialState.RUNNING and owner_of(chain.last) == owner:
+                return _take_up(study, chain, all_chains)
         for chain in all_chains:
             if study.is_due(chain):
                 return _begin_retry(study, owner, chain)
@@ -221,9 +228,13 @@ def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
     else:
         attrs, fixed = inherited(study, chain)
         trial = _born(study, owner, fixed, attrs)
+    return _next_attempt(study, trial, chain, attrs)
+
+
+def _next_attempt(study: Study, trial: optuna.Trial, chain: Chain, attrs: Mapping[str, Any]) -> Claim:
+    values = _draw_all(study, trial)
     directory = study.run_directory(chain.first.number)
     memory_failures = sum(cause_of_trial(attempt) is Cause.OOM for attempt in chain.attempts)
-    values = _draw_all(study, trial)
     return Claim(trial, values, attrs[attributes.SEED], directory, attrs[attributes.RETRY_OF], memory_failures)
 
 
@@ -233,6 +244,15 @@ def inherited(study: Study, chain: Chain) -> tuple[dict[str, Any], dict[str, Any
     attrs = {name: value for name, value in before.user_attrs.items() if name in _KEPT_BY_A_RETRY}
     attrs = {**_attributes_of_new(study, chain.first.number), **attrs, attributes.RETRY_OF: before.number}
     return attrs, {**_fixed(before), **before.params}
+
+
+def _take_up(study: Study, chain: Chain, all_chains: list[Chain]) -> Claim:
+    """Go on where a claim broke off after its trial was born. What it has drawn stays drawn."""
+    begun = chain.last
+    trial = _handle(study, begun._trial_id, begun.number)
+    if begun is chain.first:
+        return _first_attempt(study, trial, all_chains)
+    return _next_attempt(study, trial, chain, begun.user_attrs)
 
 
 def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:

@@ -116,5 +116,8 @@ def _keep_going(
 
 
 def _recover(study: Study) -> None:
-    with study_lock(study.storage_url, study.name):
-        patiently(lambda: recover(study))
+    def once() -> None:
+        with study_lock(study.storage_url, study.name):
+            recover(study)
+
+    patiently(once)

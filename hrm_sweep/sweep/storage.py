@@ -1,4 +1,4 @@
-"""The database of studies: the single truth of a sweep. SQLite on one machine, any other that Optuna knows for more.
+"""The database of studies: the single truth of a sweep. SQLite on one machine, PostgreSQL for more.
 
 Passwords: a storage URL may hold one. It is shown only through `shown`, and handed to workers in the environment, for a
 process's arguments are readable by everyone on the machine.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+import weakref
 import zlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,15 +21,30 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
-from hrm_sweep.errors import StorageError, UsageError
+from hrm_sweep.errors import StorageAwayError, StorageError, UsageError
 from hrm_sweep.sweep.quick_reading import QuickReadingStorage
 
 DEFAULT_STORAGE = "sqlite:///trials/optuna.db"
 STORAGE_VARIABLE = "HRM_SWEEP_STORAGE"
 _BUSY_TIMEOUT_S = 60
 OUTAGE_S = 300.0  # how long a database may be away before a worker gives up
+
+_SERVER_ARGUMENTS = {
+    # By libpq's names. A peer that vanished without a word (power, network) is noticed within half a minute, here and
+    # by the server, which then frees its locks; by default both would take two hours.
+    "application_name": "hrm-sweep",
+    "client_encoding": "utf8",  # else psycopg hands out bytes where the database was made without an encoding
+    "connect_timeout": 10,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "options": "-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=4",
+}
+
+_held_lock: ContextVar[sqlalchemy.Connection | None] = ContextVar("held_lock", default=None)
+"""The connection whose session has the advisory lock of a study."""
 
 Result = TypeVar("Result")
 
@@ -82,7 +99,8 @@ def storage_option(url: str) -> list[str]:
 def open_storage(url: str, *, create: bool = False) -> BaseStorage:
     """Open the database of studies. Tables, and for SQLite its folder and file, are made only with `create`.
 
-    Raises StorageError, without the password, when it cannot be reached or has another Optuna version's tables.
+    Raises StorageError, without the password, when it cannot be used or has another Optuna version's tables;
+    StorageAwayError when its server does not answer.
     """
     parsed = _parsed(url)
     file = sqlite_file(url)
@@ -95,16 +113,28 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
         storage = QuickReadingStorage(
             # Optuna wants a text, and the text is the only form in which a URL still holds its password.
             parsed.render_as_string(hide_password=False),
-            engine_kwargs={"connect_args": {"timeout": _BUSY_TIMEOUT_S}} if file else {"pool_pre_ping": True},
+            engine_kwargs=_engine_options(parsed),
             skip_table_creation=not create,
         )
         if file is not None:
             _use_write_ahead_log(storage.engine)
+        else:
+            sqlalchemy.event.listen(storage.engine, "checkout", _require_lock)
+            weakref.finalize(storage, storage.engine.dispose)  # else its connections outlive it, until they are found
     except ImportError as error:
         raise StorageError(f"{shown(url)}: the driver for this database is not installed ({error})") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        raise StorageError(f"{shown(url)}: cannot be used: {_reason(error, parsed)}") from None
+        away = file is None and isinstance(error.__cause__ or error, OperationalError)
+        kind = StorageAwayError if away else StorageError
+        raise kind(f"{shown(url)}: cannot be used: {_reason(error, parsed)}") from None
     return get_storage(storage)
+
+
+def _engine_options(url: URL) -> dict[str, Any]:
+    if url.get_backend_name() == "sqlite":
+        return {"connect_args": {"timeout": _BUSY_TIMEOUT_S}}
+    arguments = _SERVER_ARGUMENTS if url.get_backend_name() == "postgresql" else {}
+    return {"pool_pre_ping": True, "connect_args": arguments}
 
 
 def _parsed(url: str) -> URL:
@@ -148,6 +178,8 @@ def _use_write_ahead_log(engine: sqlalchemy.Engine) -> None:
 
 
 def _reason(error: BaseException, url: URL) -> str:
+    if isinstance(error, StorageInternalError):
+        error = error.__cause__ or error
     text = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
     secrets = [url.password, *(value for name, value in url.query.items() if _is_secret(name))]
     for secret in secrets:
@@ -160,7 +192,9 @@ def _reason(error: BaseException, url: URL) -> str:
 def study_lock(storage_url: str, study: str) -> Iterator[None]:
     """One process at a time decides what a study does next. The lock ends with the process that holds it.
 
-    SQLite: a file beside the database. PostgreSQL: an advisory lock of a connection of its own.
+    SQLite: a file beside the database. PostgreSQL: an advisory lock of a connection of its own. Should that connection
+    break, somebody else may decide from then on; so whatever this process next does with the storage inside the block
+    raises StorageAwayError, and the decision has to begin anew. Raises the same when the server does not answer.
     """
     file = sqlite_file(storage_url)
     if file is not None:
@@ -168,16 +202,48 @@ def study_lock(storage_url: str, study: str) -> Iterator[None]:
             _wait_for_file_lock(handle.fileno())
             yield
     elif make_url(storage_url).get_backend_name() == "postgresql":
-        engine = sqlalchemy.create_engine(storage_url, poolclass=sqlalchemy.NullPool)
-        with engine.connect() as connection:
-            key = zlib.crc32(f"hrm-sweep {study}".encode())
-            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
-            yield
+        with _advisory_lock(make_url(storage_url), study) as connection:
+            before = _held_lock.set(connection)
+            try:
+                yield
+            finally:
+                _held_lock.reset(before)
     else:
         raise StorageError(
             f"{shown(storage_url)}: no exact budget on this kind of database; use SQLite on one machine, "
             "PostgreSQL beyond"
         )
+
+
+@contextlib.contextmanager
+def _advisory_lock(url: URL, study: str) -> Iterator[sqlalchemy.Connection]:
+    engine = sqlalchemy.create_engine(
+        url, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=_SERVER_ARGUMENTS
+    )
+    with contextlib.ExitStack() as stack:
+        try:
+            connection = stack.enter_context(engine.connect())
+            key = zlib.crc32(f"hrm-sweep {study}".encode())
+            connection.execute(sqlalchemy.text("SELECT pg_advisory_lock(:key)"), {"key": key})
+        except DBAPIError as error:
+            raise StorageAwayError(f"{url.render_as_string(hide_password=True)}: {_reason(error, url)}") from None
+        yield connection
+
+
+def _require_lock(_connection: Any, _record: Any, _proxy: Any) -> None:
+    """Before each use of the database inside a study_lock: is the lock still ours?
+
+    It may not be, for Optuna repeats the creation of a trial by itself when the connection breaks. After a restart of
+    the server that would create one for a decision that somebody else may have taken in the meantime, or a second one
+    where the first got through and only the answer was lost.
+    """
+    lock = _held_lock.get()
+    if lock is None:
+        return
+    try:
+        lock.execute(sqlalchemy.text("SELECT 1"))
+    except SQLAlchemyError:
+        raise StorageAwayError("the connection that held the study's lock broke") from None
 
 
 def _wait_for_file_lock(descriptor: int) -> None:
@@ -196,12 +262,15 @@ def _wait_for_file_lock(descriptor: int) -> None:
 
 
 def patiently(action: Callable[[], Result], *, outage_s: float = OUTAGE_S, pause_s: float = 1.0) -> Result:
-    """Do something with the database, again while it is away. Raises StorageError after `outage_s` seconds of that."""
+    """Do something with the database, again while it is away. Raises StorageError after `outage_s` seconds of that.
+
+    The action may be done twice: a connection can break between the deed and the answer.
+    """
     give_up = time.monotonic() + outage_s
     while True:
         try:
             return action()
-        except (DBAPIError, StorageInternalError) as error:
+        except (DBAPIError, StorageInternalError, StorageAwayError) as error:
             if time.monotonic() >= give_up:
                 cause = error.__cause__ or error
                 text = str(getattr(cause, "orig", None) or cause).splitlines()[0]

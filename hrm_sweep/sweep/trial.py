@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,7 @@ from hrm_sweep.runs import (
     read_status,
 )
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.failures import (
@@ -63,10 +65,11 @@ _LARGEST_LOG_ATTACHED = 1_000_000  # bytes
 class Surroundings:
     """What a worker brings to each of its trials.
 
-    launch   starts the training.
-    threads  CPU threads of each.
-    ending   why the worker itself has to end, if it has to; asked often.
-    say      one line for the worker's log.
+    launch     starts the training.
+    threads    CPU threads of each.
+    ending     why the worker itself has to end, if it has to; asked often.
+    say        one line for the worker's log.
+    artifacts  where run directories are handed on to other hosts; None where hosts share a file system.
     """
 
     launch: Launcher
@@ -74,6 +77,7 @@ class Surroundings:
     ending: Callable[[], StopReason | None]
     say: Callable[[str], None]
     training: str = TRAINING
+    artifacts: Artifacts | None = None
 
 
 @dataclass(frozen=True)
@@ -97,6 +101,7 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
     """
     surroundings.say(f"trial {claim.number}: starting in {claim.directory.path}")
     try:
+        _fetch(claim, surroundings)
         config = _configure(study, claim)
     except ConfigError as error:
         outcome = Outcome.failed(Cause.CONFIG, str(error))
@@ -106,8 +111,25 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
         outcome = Outcome.failed(Cause.STORAGE, str(error))
     else:
         outcome = _Attempt(study, claim, config, surroundings).run()
-    _finish(study, claim, outcome, surroundings.say)
+    _finish(study, claim, outcome, surroundings)
     return outcome
+
+
+def _fetch(claim: Claim, surroundings: Surroundings) -> None:
+    """What another host did of this trial, if it was there last."""
+    artifacts = surroundings.artifacts
+    if artifacts is not None and claim.retry_of is not None and artifacts.pull(claim.directory):
+        surroundings.say(f"trial {claim.number}: fetched {claim.directory.path}")
+
+
+def _hand_on(claim: Claim, surroundings: Surroundings) -> None:
+    """Let other hosts have the run, before they can know that it may be continued. No trial fails for want of it."""
+    if surroundings.artifacts is None:
+        return
+    try:
+        surroundings.artifacts.push(claim.directory)
+    except OSError as error:
+        surroundings.say(f"trial {claim.number}: {claim.directory.path} could not be pushed: {error}")
 
 
 def _configure(study: Study, claim: Claim) -> RunConfig:
@@ -261,9 +283,10 @@ def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | Non
     return max(values) if goal == "maximize" else min(values)
 
 
-def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
+def _finish(study: Study, claim: Claim, outcome: Outcome, surroundings: Surroundings) -> None:
     """Diagnose and attach, then tell, for Optuna refuses changes afterwards; and tidy up last: a worker that is killed
     before it has told leaves a trial that is tried again, from its checkpoint."""
+    say = surroundings.say
     attrs: dict[str, Any] = {}
     if outcome.pruned_by is not None:
         attrs[attributes.PRUNED_BY] = outcome.pruned_by
@@ -277,6 +300,7 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
         remedy = prescribed(study.space, claim.values, diagnosis)
         if remedy is not None and outcome.state is not TrialState.COMPLETE:
             attrs[attributes.REMEDY] = remedy
+    _hand_on(claim, surroundings)
     trial = claim.trial
     try:
         for name, value in attrs.items():
@@ -353,6 +377,8 @@ def _attach(claim: Claim, say: Callable[[str], None]) -> None:
         store = FileSystemArtifactStore(ARTIFACTS)
         for path in (claim.directory.config, claim.directory.diagnosis, claim.directory.log):
             if path.is_file() and path.stat().st_size <= _LARGEST_LOG_ATTACHED:
-                upload_artifact(artifact_store=store, file_path=str(path), study_or_trial=claim.trial)
+                patiently(
+                    partial(upload_artifact, artifact_store=store, file_path=str(path), study_or_trial=claim.trial)
+                )
     except OSError as error:
         say(f"trial {claim.number}: nothing attached for the dashboard: {error}")

@@ -13,6 +13,7 @@ from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
+from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study
 
 _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
@@ -21,8 +22,8 @@ _FEWEST_FOR_IMPORTANCES = 4
 
 def study_view(study: Study, running_s: float) -> StudyView:
     """The study with all its trials as they stand. A trial whose values are still being drawn is left out."""
-    trials = study.trials()
-    all_chains = study.chains()
+    trials = patiently(study.trials)
+    all_chains = patiently(study.chains)
     last = {chain.last.number for chain in all_chains}
     maximize = study.space.objective.goal == "maximize"
     lines = [

@@ -8,6 +8,7 @@ trial after the parent wrote `drain`. `hrm-sweep stop` reaches it through the st
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import socket
@@ -18,7 +19,8 @@ from dataclasses import dataclass, field
 from typing import TextIO
 
 from hrm_sweep.runs import Owner, StopReason
-from hrm_sweep.sweep.budget import Nothing, claim
+from hrm_sweep.sweep.artifacts import Artifacts
+from hrm_sweep.sweep.budget import Claim, Nothing, claim
 from hrm_sweep.sweep.child import TRAINING
 from hrm_sweep.sweep.launch import ChildProcess, Launcher
 from hrm_sweep.sweep.stopping import Stop, StopListener
@@ -66,21 +68,23 @@ def work(
     until: float = float("inf"),
     launch: Launcher = ChildProcess,
     training: str = TRAINING,
+    artifacts: str | None = None,
 ) -> int:
     """Run trials until the budget is reached, the time `until` (seconds since 1970) has come, or orders say so.
 
     Returns how many attempts it ran. Raises StorageError when the database stays away.
     """
     owner = Owner.this_process()
+    handed_on = None if artifacts is None else Artifacts(artifacts, study.name)
     asked = StopListener(study)
 
     def ending() -> StopReason | None:
         return StopReason.PREEMPTED if asked.heard() is Stop.NOW else orders.ending()
 
-    surroundings = Surroundings(launch, threads, ending, _say, training)
+    surroundings = Surroundings(launch, threads, ending, _say, training, handed_on)
     attempts = 0
     while not orders.drain.is_set() and not orders.end.is_set() and time.time() < until:
-        taken = patiently(lambda: claim(study, owner))
+        taken = _claim_patiently(study, owner)
         if taken is Nothing.FOR_NOW:
             orders.end.wait(_PAUSE_S)
             continue
@@ -90,6 +94,11 @@ def work(
         run_trial(study, taken, surroundings)
         attempts += 1
     return attempts
+
+
+def _claim_patiently(study: Study, owner: Owner) -> Claim | Nothing:
+    tries = itertools.count()
+    return patiently(lambda: claim(study, owner, again=next(tries) > 0))
 
 
 _kept_open: list[socket.socket] = []  # the interpreter knows only its number

@@ -36,7 +36,7 @@ def held() -> bool:
 
 
 def until(what: Callable[[], object]) -> None:
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + 300  # only limits how long a broken engine is waited for
     while not what():
         assert time.monotonic() < give_up, "waited in vain"
         time.sleep(0.02)

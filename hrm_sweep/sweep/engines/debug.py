@@ -24,6 +24,7 @@ class DebugEngine:
                 until=float("inf") if self._plan.until is None else self._plan.until,
                 launch=ChildThread,
                 training=self._plan.training,
+                artifacts=self._plan.artifacts,
             )
 
     def alive(self) -> int:

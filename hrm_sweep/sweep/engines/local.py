@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrm_sweep.sweep.engines.base import WorkerPlan
+from hrm_sweep.sweep.engines.remote import worker_command
 from hrm_sweep.sweep.failures import end_of_log
 from hrm_sweep.sweep.storage import STORAGE_VARIABLE
 from hrm_sweep.sweep.study import TRIALS
@@ -61,10 +62,7 @@ class LocalEngine:
         return len(self._workers)
 
     def _command(self) -> list[str]:
-        plan = self._plan
-        command = [sys.executable, "-m", "hrm_sweep", "worker", "--study", plan.study.name, "--tied"]
-        command += ["--threads", str(plan.threads), "--training", plan.training]
-        return command + ([] if plan.until is None else ["--until", str(plan.until)])
+        return [sys.executable, *worker_command(self._plan)]
 
     def _environment(self, slot: int) -> dict[str, str]:
         devices = self._plan.devices
