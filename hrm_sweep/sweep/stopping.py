@@ -9,6 +9,7 @@ from enum import StrEnum
 from optuna.exceptions import StorageInternalError
 from sqlalchemy.exc import SQLAlchemyError
 
+from hrm_sweep.errors import StorageAwayError
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.study import Study
 
@@ -44,6 +45,6 @@ class StopListener:
         now = time.monotonic()
         if now - self._read_at >= _READ_EVERY_S:
             self._read_at = now
-            with contextlib.suppress(SQLAlchemyError, StorageInternalError):  # away: what was heard last still holds
+            with contextlib.suppress(SQLAlchemyError, StorageInternalError, StorageAwayError):  # away: what was heard last still holds
                 self._last = requested_stop(self._study)
         return self._last
