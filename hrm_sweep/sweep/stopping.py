@@ -45,6 +45,7 @@ class StopListener:
         now = time.monotonic()
         if now - self._read_at >= _READ_EVERY_S:
             self._read_at = now
-            with contextlib.suppress(SQLAlchemyError, StorageInternalError, StorageAwayError):  # away: what was heard last still holds
+            # While the storage is away, what was heard last still holds.
+            with contextlib.suppress(SQLAlchemyError, StorageInternalError, StorageAwayError):
                 self._last = requested_stop(self._study)
         return self._last
