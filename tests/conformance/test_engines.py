@@ -35,17 +35,18 @@ class TestEveryEngineOfThisMachine(EngineConformance):
         return self.name == "debug" or "taking no further trial" in (study.folder / "worker-0.log").read_text()
 
 
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    with running_cluster(cpus=2):
+        yield
+
+
 class TestRay(EngineConformance):
     """On a Ray of the test's own, on loopback."""
 
-    @pytest.fixture(scope="class")
-    def ray(self) -> Iterator[None]:
-        with running_cluster(cpus=2):
-            yield
-
     @pytest.fixture
     def make_engine(self, ray: None, monkeypatch: pytest.MonkeyPatch) -> MakeEngine:
-        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))
+        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER), prepend=os.pathsep)
         return lambda study: make_engine("ray", WorkerPlan(study, 1, training="stand_in_training:run_training"))
 
     def has_heard(self, study: Study) -> bool:
@@ -60,7 +61,7 @@ class TestSlurm(EngineConformance):
         submitit = pytest.importorskip("submitit", reason="no submitit here; the extra [slurm] has it")
         from hrm_sweep.sweep.engines.slurm import SlurmEngine
 
-        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER))
+        monkeypatch.setenv("PYTHONPATH", str(STAND_IN_FOLDER), prepend=os.pathsep)
         engines = []
 
         def make(study: Study) -> SlurmEngine:

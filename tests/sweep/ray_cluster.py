@@ -11,6 +11,8 @@ import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 
+LOOPBACK = "127.0.0.2"  # for 127.0.0.1 Ray puts the address of the machine when it connects, where nothing listens
+
 
 @contextmanager
 def running_cluster(cpus: int) -> Iterator[Any]:
@@ -20,7 +22,7 @@ def running_cluster(cpus: int) -> Iterator[Any]:
 
     cluster = Cluster(initialize_head=True, head_node_args=node(cpus))
     try:
-        ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+        ray.init(address=cluster.address, _node_ip_address=LOOPBACK, log_to_driver=False, configure_logging=False)
         yield cluster
     finally:
         ray.shutdown()
@@ -29,4 +31,4 @@ def running_cluster(cpus: int) -> Iterator[Any]:
 
 def node(cpus: int) -> dict[str, Any]:
     """What a node of a test is given."""
-    return {"num_cpus": cpus, "node_ip_address": "127.0.0.1", "include_dashboard": False}
+    return {"num_cpus": cpus, "node_ip_address": LOOPBACK, "include_dashboard": False}

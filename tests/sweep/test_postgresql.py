@@ -62,7 +62,9 @@ def database(server: Server, request: pytest.FixtureRequest) -> Iterator[str]:
 
 @pytest.fixture
 def make_study(server: Server, database: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStudy:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # workers find the stand-in training
+    monkeypatch.setenv(
+        "PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep
+    )  # workers find the stand-in training
 
     def make(*, port: int | None = None, **changes: object) -> Study:
         space = small_space(**changes)
