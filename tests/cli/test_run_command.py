@@ -179,7 +179,7 @@ REFUSED = [
     (["mine.yaml", "--jobs", "many"], "--jobs: expected auto or a whole number above 0, found 'many'"),
     (["mine.yaml", "--study", "../up"], "--study: '../up' cannot be the name of a study"),
     (["mine.yaml", "--storage", "optuna.db"], "--storage: expected a URL such as sqlite:///trials/optuna.db"),
-    (["mine.yaml", "--engine", "ray"], "--engine: expected local or debug, found 'ray'"),
+    (["mine.yaml", "--engine", "dask"], "--engine: expected debug, local, ray, slurm, found 'dask'"),
     (["mine.yaml", "global_batch_size=9999"], "no combination of this space can start, every trial would fail"),
     (["mine.yaml", "data_path=missing"], "missing: expected a puzzle folder, found nothing"),
     (["mine.yaml", "eval_interval=3"], "eval_interval 3 does not divide epochs 20"),
