@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-LOOPBACK = "127.0.0.2"  # for 127.0.0.1 Ray puts the address of the machine when it connects, where nothing listens
+# Else Ray puts the address of the machine in place of 127.0.0.1, also where it connects, and nothing listens there.
+os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+LOOPBACK = "127.0.0.1"
 
 
 @contextmanager

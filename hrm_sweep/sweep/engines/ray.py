@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 import time
 from typing import Any
@@ -24,7 +23,6 @@ import ray
 
 _NODE_DEATHS = 10  # after so many Ray gives a worker up; whoever conducts the study then starts another
 _LAST_GRACE_S = 40.0
-_LOOPBACK = "127.0.0.2"  # for 127.0.0.1 Ray puts the address under which other machines reach this one
 
 
 @ray.remote(num_cpus=0)
@@ -176,8 +174,6 @@ def _options(address: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {"configure_logging": False, "log_to_driver": False}
     if address is None and "RAY_ADDRESS" not in os.environ:
         options |= {"include_dashboard": False}
-        if sys.platform == "linux":  # elsewhere Ray listens only to its own machine by itself
-            options |= {"_node_ip_address": _LOOPBACK}
     return options
 
 
