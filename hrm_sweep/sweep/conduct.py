@@ -17,7 +17,7 @@ from hrm_sweep.sweep.study import Study
 
 _POLL_S = 0.5
 _END_WITHIN_S = 29.0  # of a stop; workers do it by themselves, so this is for one that cannot
-_GIVE_UP_AFTER = 5  # workers that died one after another without a trial having ended
+_GIVE_UP_AFTER = 5  # deaths per worker without a trial having ended; one cause may well kill all workers at once
 
 
 class Wish(Enum):
@@ -100,7 +100,7 @@ def _keep_going(
             say(complaint)
             deaths = deaths + 1 if now.ended == ended_at_last_death else 1
             ended_at_last_death = now.ended
-            if deaths >= _GIVE_UP_AFTER:
+            if deaths >= _GIVE_UP_AFTER * max(1, jobs):
                 raise StorageError(f"{deaths} workers died without getting a trial done; the last: {complaint}")
         is_asked = obeyed is not Wish.GO_ON or now.stop is not None
         may_start = not is_asked and now.streak is None and (until is None or time.time() < until)

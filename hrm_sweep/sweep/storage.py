@@ -124,10 +124,15 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
     except ImportError as error:
         raise StorageError(f"{shown(url)}: the driver for this database is not installed ({error})") from None
     except (SQLAlchemyError, StorageInternalError, RuntimeError) as error:
-        away = file is None and isinstance(error.__cause__ or error, OperationalError)
-        kind = StorageAwayError if away else StorageError
+        kind = StorageAwayError if file is None and is_outage(error) else StorageError
         raise kind(f"{shown(url)}: cannot be used: {_reason(error, parsed)}") from None
     return get_storage(storage)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether the server did not answer, or hung up. SQLAlchemy's error may come as it is or inside one of Optuna's."""
+    cause = error.__cause__ if isinstance(error, StorageInternalError) else error
+    return isinstance(cause, OperationalError)
 
 
 def _engine_options(url: URL) -> dict[str, Any]:

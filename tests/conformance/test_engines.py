@@ -41,6 +41,7 @@ def ray() -> Iterator[None]:
         yield
 
 
+@pytest.mark.proof
 class TestRay(EngineConformance):
     """On a Ray of the test's own, on loopback."""
 

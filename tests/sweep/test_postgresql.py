@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 import stand_in_training
 from killing import Killer, workers_of
 from lossy_line import LossyLine
+from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 from postgresql_server import PASSWORD, Server, running_server
 from small_studies import MakeStudy, small_space
+from sqlalchemy.exc import SQLAlchemyError
 
 from hrm_sweep.errors import StorageAwayError, StorageError
 from hrm_sweep.runs import Owner, read_metrics
@@ -25,7 +28,7 @@ from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.conduct import conduct
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.local import LocalEngine
-from hrm_sweep.sweep.storage import patiently, study_lock
+from hrm_sweep.sweep.storage import is_outage, patiently, study_lock
 from hrm_sweep.sweep.study import Study, create_or_continue, known_space, open_study
 from hrm_sweep.sweep.worker import Orders, work
 
@@ -188,6 +191,19 @@ def connections_tried(server: Server) -> int:
         connection, _ = listener.accept()
         connection.close()
     return 1
+
+
+def test_a_server_that_hangs_up_is_an_outage_whoever_says_so(server: Server, database: str) -> None:
+    """Optuna wraps some of SQLAlchemy's errors and lets others through. It comes back, so it is waited for."""
+    engine = sqlalchemy.create_engine(server.url(database))
+    with engine.connect() as connection, pytest.raises(SQLAlchemyError) as caught:
+        connection.execute(sqlalchemy.text("SELECT pg_terminate_backend(pg_backend_pid())"))
+    assert is_outage(caught.value)
+    with pytest.raises(StorageInternalError) as wrapped:
+        raise StorageInternalError from caught.value
+    assert is_outage(wrapped.value)
+    assert not is_outage(StorageInternalError())
+    engine.dispose()
 
 
 def test_a_wrong_password_is_named_without_being_shown(server: Server, make_study: MakeStudy, database: str) -> None:

@@ -23,6 +23,8 @@ from hrm_sweep.sweep.conduct import Wish, conduct
 from hrm_sweep.sweep.engines import make_engine
 from hrm_sweep.sweep.engines.base import WorkerPlan
 
+pytestmark = pytest.mark.proof
+
 
 @pytest.fixture
 def cluster() -> Iterator[Any]:
