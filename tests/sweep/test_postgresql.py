@@ -195,7 +195,7 @@ def connections_tried(server: Server) -> int:
 
 def test_a_server_that_hangs_up_is_an_outage_whoever_says_so(server: Server, database: str) -> None:
     """Optuna wraps some of SQLAlchemy's errors and lets others through. It comes back, so it is waited for."""
-    engine = sqlalchemy.create_engine(server.url(database))
+    engine = sqlalchemy.create_engine(server.url(database), connect_args={"client_encoding": "utf8"})
     with engine.connect() as connection, pytest.raises(SQLAlchemyError) as caught:
         connection.execute(sqlalchemy.text("SELECT pg_terminate_backend(pg_backend_pid())"))
     assert is_outage(caught.value)
