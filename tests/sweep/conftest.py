@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ quiet_optuna()  # as the command line does
 @pytest.fixture
 def make_study(folder: Path, monkeypatch: pytest.MonkeyPatch) -> MakeStudy:
     """Makes a study in the current folder, whose trials and workers find the stand-in training."""
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
     def make(**changes: Any) -> Study:
         space = small_space(**changes)
