@@ -28,7 +28,7 @@ from hrm_sweep.data.build import build_folder
 from hrm_sweep.runs import RunDirectory
 
 HEALTHY = "healthy"
-DRAWN_RUNS = 68
+DRAWN_RUNS = 51
 AFTERWARDS = 48
 """Drawn runs from this number on were trained, and first judged, after the last change of a rule."""
 
