@@ -1,12 +1,16 @@
 """The model, its loss, optimizers, schedule and data order against numbers of the reference implementation.
 
 Runs every case in the directory named by HRM_PARITY_CASES (default: the project's own copy). Nothing here skips.
+
+`torchrun --nproc-per-node 2 tests/test_parity.py` trains every case in two ranks, and one of the tests does that.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -17,9 +21,10 @@ import torch
 
 from hrm_sweep.config import RunConfig, config_from_mapping
 from hrm_sweep.data import open_folder, test_batches, train_iteration
-from hrm_sweep.model.hrm import HRM, DataShape, Rows
+from hrm_sweep.model.hrm import HRM, DataShape, Rows, each_tensor
 from hrm_sweep.model.losses import act_loss
 from hrm_sweep.training.learner import Learner
+from hrm_sweep.training.ranks import Ranks
 
 CASES = Path(os.environ.get("HRM_PARITY_CASES", Path(__file__).parent / "fixtures" / "parity"))
 CASE_FILES = sorted(CASES.glob("*.json"))
@@ -85,23 +90,45 @@ def test_there_are_cases() -> None:
 
 @pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: path.stem)
 def test_the_reference_is_reproduced(path: Path) -> None:
+    reproduce(path, Ranks.alone())
+
+
+@pytest.mark.parametrize("micro_batch_size", [1, 3])
+@pytest.mark.parametrize("path", CASE_FILES, ids=lambda path: path.stem)
+def test_the_reference_is_reproduced_in_micro_batches(path: Path, micro_batch_size: int) -> None:
+    reproduce(path, Ranks.alone(), micro_batch_size)
+
+
+def test_the_reference_is_reproduced_in_two_ranks() -> None:
+    """Under torchrun, with gloo. The second time each rank takes its rows in micro-batches."""
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", __file__]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    for rank in (0, 1):
+        assert f"rank {rank} of 2: {2 * len(CASE_FILES)} cases reproduced" in ended.stdout
+
+
+def reproduce(path: Path, ranks: Ranks, micro_batch_size: int | None = None) -> None:
     torch.manual_seed(0)
     case = json.loads(path.read_text())
     expected = case["expected"]
-    config = config_of(case)
+    config = config_of(case).model_copy(update={"micro_batch_size": micro_batch_size})
     model = model_of(case, config)
-    learner = Learner(model, config, scheduled_steps=case["train"]["total_steps"], seed=case["seed"])
+    learner = Learner(model, config, scheduled_steps=case["train"]["total_steps"], seed=case["seed"], ranks=ranks)
+    share = ranks.share(case["arch"]["batch_size"])
 
     for want in expected["train"]:
         t = want["step"]
-        loss = learner.backward(rows_of(case, t))
-        got = {name: float(value) for name, value in loss.sums.items()}
+        loss = learner.backward(each_tensor([rows_of(case, t)], lambda rows: rows[0][share]))
+        sums = ranks.hear_all({name: float(value) for name, value in loss.sums.items()})
+        got: dict[str, Any] = {name: sum(part[name] for part in sums) for name in sums[0]}
         got["grad_norm"] = float(torch.stack([p.grad.norm() for p in model.parameters() if p.grad is not None]).norm())
-        leaf = learner.output.puzzle_leaf
-        got["puzzle_emb_grad_norm"] = None if leaf is None else float(leaf.grad.norm())
+        given = learner.puzzle_gradient
+        got["puzzle_emb_grad_norm"] = None if given is None else float(given.gradient.norm())
         update = learner.update()
         got |= {"lr": update.lr, "puzzle_emb_lr": update.puzzle_emb_lr}
-        got["carry_steps"], got["halted"] = learner.carry.steps.tolist(), learner.carry.halted.int().tolist()
+        carry = each_tensor([learner.carry], lambda part: ranks.gather(part[0]))
+        got["carry_steps"], got["halted"] = carry.steps.tolist(), carry.halted.int().tolist()
         for name, value in want.items():
             if name == "step":
                 continue
@@ -183,3 +210,12 @@ def as_expected(set_name: str, batch: Any) -> dict[str, Any]:
         "labels": batch.labels.tolist(),
         "puzzle_identifiers": batch.puzzle_identifiers.tolist(),
     }
+
+
+if __name__ == "__main__":
+    joined = Ranks.join(torch.device("cpu"))
+    for size in (None, 1):
+        for file in CASE_FILES:
+            reproduce(file, joined, size)
+    joined.leave()
+    print(f"rank {joined.rank} of {joined.count}: {2 * len(CASE_FILES)} cases reproduced", flush=True)

@@ -158,9 +158,12 @@ def _announce(study: Study, report: SpaceReport, share: Share, console: Console)
 
     space, budget = study.space, study.space.budget
     hours = f", {budget.hours:g} hours of this call" if budget.hours else ""
+    processes = space.resources.processes
+    together = f"{processes} processes and " if processes > 1 else ""
     console.print(
-        f"[bold]{study.name}[/bold]: {budget.trials} trials{hours}, {share.jobs} at once with {share.threads} "
-        f"thread{'s' if share.threads > 1 else ''} each, sampler {space.sampler.name}, seed {space.sampler.seed}"
+        f"[bold]{study.name}[/bold]: {budget.trials} trials{hours}, {share.jobs} at once with {together}"
+        f"{share.threads} thread{'s' if share.threads > 1 else ''} each, "
+        f"sampler {space.sampler.name}, seed {space.sampler.seed}"
     )
     console.print(
         f"varies {', '.join(space.parameters)}; {len(report.combinations)} combinations looked at, all can start"

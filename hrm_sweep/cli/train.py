@@ -27,6 +27,9 @@ def train(
     ] = None,
     run_dir: Annotated[Path | None, typer.Option(help="Where the run is written.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
+    processes: Annotated[
+        int, typer.Option(min=1, help="Processes that train it together, on a GPU each or on the CPU.")
+    ] = 1,
 ) -> None:
     """Train one HRM.
 
@@ -49,22 +52,22 @@ def train(
     if run_dir is None and config.checkpoint_path is not None:
         run_dir = Path(config.checkpoint_path)
     directory = RunDirectory(run_dir or _new_folder(source or DEFAULT_PRESET))
-    sys.exit(train_in(config, directory, resume))
+    sys.exit(train_in(config, directory, resume, processes))
 
 
 def _new_folder(source: str) -> Path:
     return Path("trials") / "runs" / f"{Path(source).stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def train_in(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
+def train_in(config: RunConfig, directory: RunDirectory, resume: bool, processes: int = 1) -> int:
     """Train with progress on the terminal; returns the exit code: 0 done, 1 failed, 130 interrupted."""
     from hrm_sweep.planning.lint import lint
     from hrm_sweep.report.progress import show_progress
     from hrm_sweep.runs import State, StopReason
     from hrm_sweep.training.session import prepare, run_training
 
-    prepared = prepare(config)  # raises before anything is written
-    for finding in lint(prepared.config, prepared.data.train.metadata):
+    prepared = prepare(config, processes=processes)  # raises before anything is written
+    for finding in lint(prepared.config, prepared.data.train.metadata, processes):
         print(finding, flush=True)
     path = shlex.quote(str(directory.path))
     interrupted = False
@@ -82,6 +85,7 @@ def train_in(config: RunConfig, directory: RunDirectory, resume: bool) -> int:
             config,
             directory,
             resume=resume,
+            processes=processes,
             stop=lambda: StopReason.REQUESTED if interrupted else None,
             on_row=view.show,
             say=view.say,

@@ -1,7 +1,8 @@
 """RunConfig: the one description of a run.
 
 Keys and meaning follow the reference implementation (HRM_SPEC), so that its users read and write the same file. Ours
-besides: `data`, `device`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_when_solved`, `max_seconds`.
+besides: `data`, `device`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_when_solved`, `max_seconds`,
+`micro_batch_size` (the reference leaves out keys that it does not know).
 """
 
 from __future__ import annotations
@@ -111,7 +112,11 @@ class DataConfig(Section):
 
 
 class RunConfig(Section):
-    """Everything that decides a training run. Build one with `load_config` or `config_from_mapping`."""
+    """Everything that decides a training run. Build one with `load_config` or `config_from_mapping`.
+
+    `micro_batch_size` is the number of rows that a process has in memory at once: the gradients of a larger batch are
+    accumulated over several passes, which takes less memory and computes the same. None: all rows in one pass.
+    """
 
     arch: ArchConfig = ArchConfig()
 
@@ -119,6 +124,7 @@ class RunConfig(Section):
     data: DataConfig | None = None
 
     global_batch_size: PositiveInt = 768
+    micro_batch_size: PositiveInt | None = None
     epochs: PositiveInt = 20000
     eval_interval: PositiveInt = 2000
 

@@ -50,6 +50,19 @@ class RunLength:
         return math.ceil(epoch / self.eval_interval) * self.eval_interval
 
 
+def uneven_shares(config: RunConfig, processes: int) -> str | None:
+    """What is wrong with training in so many processes, each of which has an equal share of every batch."""
+    rest = config.global_batch_size % processes
+    if not rest:
+        return None
+    above = config.global_batch_size - rest + processes
+    below = f" or {config.global_batch_size - rest}" if config.global_batch_size > processes else ""
+    return (
+        f"{config.global_batch_size} rows cannot be shared equally by {processes} processes; use {above}{below}, "
+        "or another number of processes"
+    )
+
+
 def learning_rate(base: float, step: int, *, total_steps: int, warmup_steps: int, min_ratio: float) -> float:
     """Learning rate of optimizer step `step` = 1, 2, ...: linear warm-up, then cosine to `min_ratio`; HRM_SPEC 3."""
     if step < warmup_steps:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,17 +45,44 @@ def evaluate(
 ) -> Accuracy:
     """Solve the examples `indices` of `split` with `steps` ACT steps (default halt_max_steps), halting off."""
     steps = model.arch.halt_max_steps if steps is None else steps
+    return accuracy_of([evaluation_sums(model, split, indices, loss_type, device, steps=steps)], steps)
+
+
+def evaluation_sums(
+    model: HRM,
+    split: Split,
+    indices: NDArray[np.int64],
+    loss_type: str,
+    device: Device,
+    *,
+    steps: int,
+    rows_at_once: int | None = None,
+) -> dict[str, float]:
+    """Sums over the examples `indices`, of which `accuracy_of` makes an evaluation; empty for no examples."""
+    size = rows_at_once or EVALUATION_ROWS
     totals: dict[str, float] = {}
-    for start in range(0, len(indices), EVALUATION_ROWS):
-        batch = take_examples(split, indices[start : start + EVALUATION_ROWS])
+    for start in range(0, len(indices), size):
+        batch = take_examples(split, indices[start : start + size])
         carry, output = model.solve(rows_on(batch, device), steps)
         with torch.no_grad():
             sums = act_loss(carry, output, loss_type).sums
-        for name, value in sums.items():
-            totals[name] = totals.get(name, 0.0) + float(value)
+        _add(totals, {name: float(value) for name, value in sums.items()})
+    return totals
+
+
+def accuracy_of(parts: Iterable[Mapping[str, float]], steps: int) -> Accuracy:
+    """The evaluation after `steps` ACT steps whose `evaluation_sums` were taken in `parts`."""
+    totals: dict[str, float] = {}
+    for part in parts:
+        _add(totals, part)
     count = round(totals.pop("count", 0))
     totals.pop("steps", None)
     return Accuracy(count, steps, {name: value / count for name, value in totals.items()} if count else {})
+
+
+def _add(totals: dict[str, float], sums: Mapping[str, float]) -> None:
+    for name, value in sums.items():
+        totals[name] = totals.get(name, 0.0) + value
 
 
 def evaluate_checkpoint(config: RunConfig, checkpoint: Path, subset: Subset) -> Accuracy:

@@ -24,20 +24,28 @@ class Device:
     dtype: torch.dtype
 
     @staticmethod
-    def choose(config: RunConfig) -> Device:
-        """The device of `config` ("auto": CUDA, then MPS, then CPU); bfloat16 only on GPUs that have it.
+    def choose(config: RunConfig, *, rank: int = 0, processes: int = 1) -> Device:
+        """The device of `config` ("auto": CUDA, then MPS, then CPU); bfloat16 only on GPUs that have it. Of several
+        processes of one run, each `rank` has a GPU of its own.
 
-        Raises ConfigError for a device that this machine does not have.
+        Raises ConfigError for a device that this machine does not have, or that processes cannot share.
         """
         name = config.device
         if name == "auto":
             name = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        if processes > 1 and name not in ("cuda", "cpu"):
+            raise ConfigError(
+                f"device: {config.device!r} is one device, and {processes} processes need one each; use cuda or cpu"
+            )
+        if processes > 1 and name == "cuda":
+            name = f"cuda:{rank}"
         try:
             device = torch.device(name)
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError, NotImplementedError):
+            missing = repr(config.device) if processes == 1 else f"{name} for the process of rank {rank}"
             raise ConfigError(
-                f"device: {config.device!r} is not available here; use auto, cpu, cuda, cuda:N or mps "
+                f"device: {missing} is not available here; use auto, cpu, cuda, cuda:N or mps "
                 "(`hrm-sweep doctor` shows what there is)"
             ) from None
         wanted = DTYPES[config.arch.forward_dtype]
@@ -66,9 +74,9 @@ def _cpu_name() -> str:
         return platform.processor() or platform.machine()
 
 
-def rows_on(batch: Batch, device: Device) -> Rows:
-    """A batch of the loader as tensors on the device, int32."""
-    arrays = (batch.inputs, batch.labels, batch.puzzle_identifiers)
+def rows_on(batch: Batch, device: Device, part: slice = slice(None)) -> Rows:
+    """The rows `part` of a batch of the loader as tensors on the device, int32."""
+    arrays = (batch.inputs[part], batch.labels[part], batch.puzzle_identifiers[part])
     return Rows(*(torch.from_numpy(array).to(device.torch_device, non_blocking=True) for array in arrays))
 
 

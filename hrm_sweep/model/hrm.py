@@ -6,8 +6,9 @@ Shapes: B batch, S cells, P puzzle slots, T = P + S positions, D hidden size, V 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,23 @@ class StepOutput:
     q_continue: Tensor
     target_q_continue: Tensor | None
     puzzle_leaf: Tensor | None
+
+
+Parts = TypeVar("Parts", Rows, Carry, StepOutput)
+
+
+def each_tensor(parts: Sequence[Parts], combine: Callable[[list[Tensor]], Tensor]) -> Parts:
+    """One of the same kind, each of whose tensors is `combine` of that tensor in all `parts`; None stays None.
+
+    A slice of rows is `each_tensor([rows], lambda one: one[0][:n])`, and `each_tensor(slices, torch.cat)` joins them.
+    """
+
+    def of(values: list[Any]) -> Any:
+        if is_dataclass(values[0]):
+            return each_tensor(values, combine)
+        return None if values[0] is None else combine(values)
+
+    return type(parts[0])(*(of([getattr(part, field.name) for part in parts]) for field in fields(parts[0])))
 
 
 class PuzzleEmbedding(nn.Module):
@@ -171,12 +189,11 @@ class HRM(nn.Module):
         steps = torch.zeros(B, dtype=torch.int32, device=device)
         return Carry(z, z, steps, torch.ones(B, dtype=torch.bool, device=device), rows)
 
-    def train_step(
-        self, carry: Carry, batch: Rows, generator: torch.Generator | None = None
-    ) -> tuple[Carry, StepOutput]:
+    def train_step(self, carry: Carry, batch: Rows, minimum_steps: Tensor | None = None) -> tuple[Carry, StepOutput]:
         """One ACT step of training: halted slots take their row of `batch`, the others go on. HRM_SPEC 2.
 
-        `generator` drives the exploration. The returned carry is detached.
+        `minimum_steps` (B,), see `explore`, is the number of steps before which a slot may not halt; None lets all.
+        The returned carry is detached.
         """
         inner, M = self.inner, self.arch.halt_max_steps
         rows, z_H, z_L, steps = self._restart_halted(carry, batch)
@@ -192,7 +209,9 @@ class HRM(nn.Module):
             halted = last
             target: Tensor | None = None
             if M > 1:
-                halted = (last | (q_halt > q_continue)) & (steps >= self._exploration_minimum(steps, generator))
+                halted = last | (q_halt > q_continue)
+                if minimum_steps is not None:
+                    halted = halted & (steps >= minimum_steps)
                 next_z_H, _ = inner.reason(z_H, z_L, x.detach())
                 next_halt, next_continue = inner.q_values(next_z_H)
                 target = torch.sigmoid(torch.where(last, next_halt, torch.maximum(next_halt, next_continue)))
@@ -241,9 +260,11 @@ class HRM(nn.Module):
         rows = table[identifiers.long()]
         return rows.requires_grad_() if leaf else rows
 
-    def _exploration_minimum(self, steps: Tensor, generator: torch.Generator | None) -> Tensor:
-        """The number of steps (B,) before which a slot may not halt: with probability
-        halt_exploration_prob uniform in 2..M, otherwise 0; drawn anew at every call."""
-        drawn = torch.rand(steps.shape, generator=generator).to(steps.device) < self.arch.halt_exploration_prob
-        minimum = torch.randint(2, self.arch.halt_max_steps + 1, steps.shape, generator=generator).to(steps.device)
-        return torch.where(drawn, minimum, 0)
+    def explore(self, slots: int, generator: torch.Generator | None = None) -> Tensor | None:
+        """The number of steps (`slots`,), on the CPU, before which each slot may not halt in one ACT step: with
+        probability halt_exploration_prob uniform in 2..M, otherwise 0. None, and nothing drawn, when M is 1."""
+        M = self.arch.halt_max_steps
+        if M == 1:
+            return None
+        drawn = torch.rand(slots, generator=generator) < self.arch.halt_exploration_prob
+        return torch.where(drawn, torch.randint(2, M + 1, (slots,), generator=generator), 0)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from hrm_sweep.config import RunConfig
-from hrm_sweep.config.schedule import RunLength
+from hrm_sweep.config.schedule import RunLength, uneven_shares
 from hrm_sweep.data import SplitMetadata
 
 FEW_STEPS = 100
@@ -37,10 +37,12 @@ class LintFinding:
         return f"{self.level}: {self.key}: {self.message}"
 
 
-def lint(config: RunConfig, train: SplitMetadata) -> list[LintFinding]:
-    """Everything wrong with training `config` on data with these facts, errors first."""
+def lint(config: RunConfig, train: SplitMetadata, processes: int = 1) -> list[LintFinding]:
+    """Everything wrong with training `config` in so many processes on data with these facts, errors first."""
     length = RunLength.of(config, train.total_groups, train.mean_puzzle_examples)
     findings = list(_length_findings(config, train, length)) + list(_switched_off_findings(config))
+    if problem := uneven_shares(config, processes):
+        findings.append(LintFinding(Level.ERROR, "global_batch_size", problem))
     return sorted(findings, key=lambda finding: finding.level is not Level.ERROR)
 
 

@@ -29,7 +29,7 @@ from hrm_sweep.sweep.reachable import every_combination
 from hrm_sweep.sweep.remedies import Remedy, comparable, due_remedies, is_remedy, values_of
 from hrm_sweep.sweep.samplers import BruteForce, Exhaustive
 from hrm_sweep.sweep.storage import study_lock
-from hrm_sweep.sweep.study import Chain, Study
+from hrm_sweep.sweep.study import Chain, Study, cause_of_trial
 
 _KEPT_BY_A_RETRY = (
     attributes.SEED,
@@ -55,6 +55,7 @@ class Claim:
     seed       of the run; a retry has that of the first attempt.
     directory  of the run; a retry has that of the first attempt, and continues there.
     retry_of   number of the attempt before, None for the first.
+    memory_failures  how many of the attempts before ran out of memory.
     """
 
     trial: optuna.Trial
@@ -62,6 +63,7 @@ class Claim:
     seed: int
     directory: RunDirectory
     retry_of: int | None
+    memory_failures: int = 0
 
     @property
     def number(self) -> int:
@@ -197,7 +199,8 @@ def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
     attrs[attributes.RETRY_OF] = before.number
     trial = _born(study, owner, {**_fixed(before), **before.params}, attrs)
     directory = study.run_directory(chain.first.number)
-    return Claim(trial, _draw_all(study, trial), attrs[attributes.SEED], directory, before.number)
+    memory_failures = sum(cause_of_trial(attempt) is Cause.OOM for attempt in chain.attempts)
+    return Claim(trial, _draw_all(study, trial), attrs[attributes.SEED], directory, before.number, memory_failures)
 
 
 def _begin_new(study: Study, owner: Owner, all_chains: list[Chain]) -> Claim:

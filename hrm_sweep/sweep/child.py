@@ -29,12 +29,16 @@ UNDER_WAY = "under way"
 
 @dataclass(frozen=True)
 class Job:
-    """One attempt at one trial. `training` is `module:function`, called as run_training is."""
+    """One attempt at one trial, by so many `processes` with so many CPU `threads` together.
+
+    `training` is `module:function`, called as run_training is.
+    """
 
     config: RunConfig
     run_dir: Path
     threads: int
     training: str = TRAINING
+    processes: int = 1
 
 
 class Control:
@@ -67,7 +71,14 @@ def train(job: Job, control: Control) -> Status:
     """Train, from the last checkpoint if there is one."""
     module, _, function = job.training.partition(":")
     run_training: Callable[..., Status] = getattr(importlib.import_module(module), function)
-    return run_training(job.config, RunDirectory(job.run_dir), resume=True, threads=job.threads, stop=control.stop)
+    return run_training(
+        job.config,
+        RunDirectory(job.run_dir),
+        resume=True,
+        threads=job.threads,
+        processes=job.processes,
+        stop=control.stop,
+    )
 
 
 def _listen(connection: Connection, control: Control) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hrm_sweep.config import RunConfig
 from hrm_sweep.runs import Cause, State, Status
 
 _RETRIES: Mapping[Cause, int] = {
@@ -40,6 +41,16 @@ def retries_of(cause: Cause, policy: Mapping[Cause, int]) -> int:
     return policy.get(cause, _RETRIES[cause])
 
 
+def with_smaller_micro_batches(config: RunConfig, memory_failures: int, processes: int) -> RunConfig:
+    """The same training in less memory: after each attempt that ran out of it, a process (of so many) has half as many
+    rows in memory at once. The batch of an optimizer step stays the same."""
+    if not memory_failures:
+        return config
+    rows = config.global_batch_size // processes
+    rows = min(rows, config.micro_batch_size or rows)
+    return config.model_copy(update={"micro_batch_size": max(1, -(-rows // 2**memory_failures))})
+
+
 def explain_end(status: Status | None, exit_code: int | None, printed: str, *, oom_killed: bool = False) -> Failure:
     """Why a child process that was not stopped by us ended without completing its run.
 
@@ -49,6 +60,8 @@ def explain_end(status: Status | None, exit_code: int | None, printed: str, *, o
     oom_killed  whether the kernel killed a process of this machine or container for memory in the meantime.
     """
     if status is not None and status.state is State.FAILED and status.cause is not None:
+        if status.cause is Cause.KILLED and oom_killed:  # one of the processes that trained together
+            return Failure(Cause.OOM, f"{status.message}, while the kernel killed for want of memory")
         return Failure(status.cause, status.message)
     said = _last_line(printed)
     if any(sign in printed.lower() for sign in _OOM_SIGNS):

@@ -57,8 +57,10 @@ class ChildProcess:
             context.set_forkserver_preload([child.__name__, job.training.partition(":")[0]])
         self._connection, theirs = context.Pipe()
         self._under_way = False
-        # As a daemon: should this worker end by an error of its own, multiprocessing ends the child.
-        self._process = context.Process(target=child.main, args=(theirs, job), daemon=True)  # type: ignore[attr-defined]
+        # As a daemon: should this worker end by an error of its own, multiprocessing ends the child. A daemon may not
+        # start processes; one that has to is ended by `kill`, and in any case by the end of the pipe.
+        is_daemon = job.processes == 1
+        self._process = context.Process(target=child.main, args=(theirs, job), daemon=is_daemon)  # type: ignore[attr-defined]
         self._process.start()
         theirs.close()
 

@@ -17,7 +17,8 @@ of hrm_v1_tiny do more steps a second together than one two-thread trial (docs/p
 
 @dataclass(frozen=True)
 class Share:
-    """`jobs` trials at once, each with `threads` CPU threads; `devices` as CUDA_VISIBLE_DEVICES of each slot."""
+    """`jobs` trials at once, each with `threads` CPU threads, which its processes share; `devices` as
+    CUDA_VISIBLE_DEVICES of each slot."""
 
     jobs: int
     threads: int
@@ -28,15 +29,20 @@ def share_out(resources: Resources, configs: Sequence[RunConfig]) -> Share:
     """Share this machine among the trials of a space with these configurations.
 
     On CPU `auto` means one job a core for small models, and one job with all cores for others; on GPUs one job a GPU,
-    or as many as fit on each when a trial asks for a part of one.
+    or as many as fit on each when a trial asks for a part of one. Where a trial has several processes, each of them
+    counts: for a core, or for a GPU of its own.
     """
     cores = available_cores()
     devices = visible_gpus() if any(config.device in ("auto", "cuda") for config in configs) else ()
     slots = max(1, int(1 / resources.gpus_per_trial)) if 0 < resources.gpus_per_trial < 1 else 1
     if devices and resources.gpus_per_trial > 0:
         devices = tuple(device for device in devices for _ in range(slots))
+    processes = resources.processes
+    if processes > 1:
+        whole_groups = range(0, len(devices) - processes + 1, processes)
+        devices = tuple(",".join(devices[first : first + processes]) for first in whole_groups)
     is_small = all(config.arch.hidden_size <= SMALL_MODEL_WIDTH for config in configs)
-    automatic = len(devices) if devices else cores if is_small else 1
+    automatic = len(devices) if devices else max(1, cores // processes) if is_small else 1
     jobs = automatic if resources.jobs == "auto" else resources.jobs
     return Share(jobs, max(1, cores // jobs), devices)
 

@@ -76,11 +76,22 @@ def _read_jobs(value: Any) -> Any:
 
 
 class Resources(Part):
-    """`jobs` trials at once; a trial that gives no sign of life for `stall_minutes` is ended as stalled."""
+    """`jobs` trials at once, each trained by so many `processes`; a trial that gives no sign of life for
+    `stall_minutes` is ended as stalled. Several processes take a GPU each."""
 
     jobs: Annotated[int | Literal["auto"], BeforeValidator(_read_jobs)] = "auto"
+    processes: PositiveInt = 1
     gpus_per_trial: Annotated[float, Field(ge=0)] = 1
     stall_minutes: PositiveFloat = 60
+
+    @model_validator(mode="after")
+    def _a_gpu_for_each_process(self) -> Resources:
+        if self.processes > 1 and "gpus_per_trial" in self.model_fields_set and self.gpus_per_trial not in (0, 1):
+            raise ValueError(
+                f"gpus_per_trial {self.gpus_per_trial:g} and processes {self.processes} do not go together: each of "
+                "several processes takes a GPU of its own; leave one of the two out"
+            )
+        return self
 
 
 def _read_base(value: Any) -> Any:

@@ -81,7 +81,7 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
             _count(errors, message.split(":")[0], values, message)
             continue
         metadata = facts.of(config)
-        findings = lint(config, metadata)
+        findings = lint(config, metadata, space.resources.processes)
         for finding in findings:
             tallies = errors if finding.level is Level.ERROR else warnings
             _count(tallies, finding.key, values, f"{finding.key}: {finding.message}")

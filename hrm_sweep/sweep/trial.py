@@ -34,7 +34,7 @@ from hrm_sweep.runs import (
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
-from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills
+from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, oom_kills, with_smaller_micro_batches
 from hrm_sweep.sweep.launch import Child, Launcher
 from hrm_sweep.sweep.pruners import Progress, first_verdict
 from hrm_sweep.sweep.remedies import prescribed, remedy_mark
@@ -104,9 +104,13 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
 
 
 def _configure(study: Study, claim: Claim) -> RunConfig:
-    """The trial's config, written to its run directory before anything else; a retry finds the one it had."""
+    """The trial's config, written to its run directory before anything else; a retry finds the one it had.
+
+    A retry after an attempt that ran out of memory has smaller micro-batches, which changes nothing that is computed.
+    """
     values = {"seed": claim.seed, **claim.values}
     config = with_data_path(study.space.config(values, where=f"trial {claim.number}"))
+    config = with_smaller_micro_batches(config, claim.memory_failures, study.space.resources.processes)
     directory = claim.directory
     with disk_full_explained(directory.config):
         directory.path.mkdir(parents=True, exist_ok=True)
@@ -134,8 +138,9 @@ class _Attempt:
         log = self.directory.log
         log_began = log.stat().st_size if log.is_file() else 0
         oom_kills_before = oom_kills()
-        job = Job(self.config, self.directory.path, self.surroundings.threads, self.surroundings.training)
-        child = self.surroundings.launch(job)
+        here, processes = self.surroundings, self.study.space.resources.processes
+        job = Job(self.config, self.directory.path, here.threads, here.training, processes)
+        child = here.launch(job)
         try:
             self._follow(child)
             self._read_rows()

@@ -19,11 +19,11 @@ from hrm_sweep.config import RunConfig
 from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.data import PuzzleFolder, train_iteration
 from hrm_sweep.errors import DiskFullError, NonFiniteError
-from hrm_sweep.evaluation.accuracy import Accuracy, data_shape, evaluate
+from hrm_sweep.evaluation.accuracy import EVALUATION_ROWS, Accuracy, accuracy_of, data_shape, evaluation_sums
 from hrm_sweep.evaluation.device import Device, attention_error, rows_on
 from hrm_sweep.evaluation.selection import subset_indices
 from hrm_sweep.model.checkpoint import STATE_VERSION, apply_weights, load_state, weights_to_save
-from hrm_sweep.model.hrm import HRM, Carry, Rows
+from hrm_sweep.model.hrm import HRM, Carry, Rows, each_tensor
 from hrm_sweep.runs import (
     Cause,
     MetricRow,
@@ -40,6 +40,7 @@ from hrm_sweep.runs import (
     write_status,
 )
 from hrm_sweep.training.learner import Learner, Update
+from hrm_sweep.training.ranks import Ranks
 from hrm_sweep.training.telemetry import Interval, gradient_norms, norms_by_module, unchanged_by_module
 
 
@@ -54,7 +55,10 @@ class Prepared:
 
 
 class Run:
-    """The state of a run while it trains; `train` is the loop."""
+    """The state of a run while it trains; `train` is the loop.
+
+    Where several ranks train one run, all go through here in step; the first of them writes the files.
+    """
 
     def __init__(
         self,
@@ -64,18 +68,21 @@ class Run:
         stop: Callable[[], StopReason | None],
         on_row: Callable[[MetricRow], None],
         say: Callable[[str], None],
+        ranks: Ranks,
     ) -> None:
         self.config, self.data = prepared.config, prepared.data
         self.length, self.device = prepared.length, prepared.device
         self.directory, self.status = directory, status
-        self.stop, self.on_row, self.say = stop, on_row, say
+        self.stop, self.on_row, self.say, self.ranks = stop, on_row, say, ranks
 
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.config.seed)
             model = HRM(self.config.arch, data_shape(self.data.train), self.device.dtype)
         model.to(self.device.torch_device)
         self.model = model
-        self.learner = Learner(model, self.config, scheduled_steps=self.length.scheduled_steps, seed=self.config.seed)
+        self.learner = Learner(
+            model, self.config, scheduled_steps=self.length.scheduled_steps, seed=self.config.seed, ranks=ranks
+        )
         self.interval = Interval(self.learner)
         self.iteration, self.position = 1, 0  # the pass over the data, counted from 1, and batches taken of it
         self.best: tuple[float, float] | None = None  # exact accuracy, then cell accuracy
@@ -108,7 +115,8 @@ class Run:
             global_batch_size=self.config.global_batch_size,
             epochs_per_iter=self.config.eval_interval,
         )
-        return itertools.islice((rows_on(batch, self.device) for _, batch in passes), self.position, None)
+        share = self.ranks.share(self.config.global_batch_size)
+        return itertools.islice((rows_on(batch, self.device, share) for _, batch in passes), self.position, None)
 
     def _step(self, batch: Rows) -> None:
         ends_row = (self.learner.steps + 1) % self.config.log_interval == 0
@@ -125,14 +133,14 @@ class Run:
                 "unchanged_tensors": unchanged_by_module(moved),
             }
             self._write_train_row({**gradients, **updates, **self._weight_norms()})
-        elif self.device.torch_device.type == "cpu" and not torch.isfinite(loss.total):
+        elif self.device.torch_device.type == "cpu" and self.ranks.largest(not torch.isfinite(loss.total)):
             self._write_train_row({})  # on a GPU the look would wait for the device: there the interval's row tells
 
     def _gradient_norms(self) -> dict[str, dict[str, float]]:
         norms = {"grad_norm": gradient_norms(self.model)}
-        leaf = self.learner.output.puzzle_leaf if self.learner.output else None
-        if leaf is not None:
-            norms["puzzle_emb"] = {"grad_norm": 0.0 if leaf.grad is None else float(leaf.grad.norm())}
+        if self.model.puzzle_table is not None:
+            given = self.learner.puzzle_gradient
+            norms["puzzle_emb"] = {"grad_norm": 0.0 if given is None else float(given.gradient.norm())}
         return norms
 
     def _weight_norms(self) -> dict[str, dict[str, float]]:
@@ -154,8 +162,9 @@ class Run:
 
     def _emit(self, row: MetricRow) -> None:
         """Write a row. A value that is not finite ends the run here, before a checkpoint can keep broken weights."""
-        self.metrics.write(row)
-        self.on_row(row)
+        if self.ranks.is_first:
+            self.metrics.write(row)
+            self.on_row(row)
         if broken := row.non_finite():
             shown = ", ".join(broken[:4]) + (f" and {len(broken) - 4} more" if len(broken) > 4 else "")
             raise NonFiniteError(
@@ -180,14 +189,31 @@ class Run:
             self._save(best=is_best)
         if self.config.checkpoint_every_eval:
             self._save_weights()
-        self._write_status()
+        if self.ranks.is_first:
+            write_status(self.directory.status, self._status())
 
     def _evaluate(self) -> Accuracy:
-        split = self.data.test
-        indices = subset_indices("selection", split.n_examples, self.config.eval_puzzles)
-        return evaluate(self.model, split, indices, self.config.arch.loss.loss_type, self.device)
+        config, split = self.config, self.data.test
+        indices = subset_indices("selection", split.n_examples, config.eval_puzzles)
+        sums = evaluation_sums(
+            self.model,
+            split,
+            indices[self.ranks.share(len(indices))],
+            config.arch.loss.loss_type,
+            self.device,
+            steps=config.arch.halt_max_steps,
+            rows_at_once=min(EVALUATION_ROWS, config.micro_batch_size or EVALUATION_ROWS),
+        )
+        return accuracy_of(self.ranks.hear_all(sums), config.arch.halt_max_steps)
 
     def _stop_reason(self) -> StopReason | None:
+        """What the first rank knows, so that all end after the same step."""
+        reasons = list(StopReason)
+        mine = self._own_stop_reason() if self.ranks.is_first else None
+        agreed = self.ranks.largest(0 if mine is None else 1 + reasons.index(mine))
+        return reasons[agreed - 1] if agreed else None
+
+    def _own_stop_reason(self) -> StopReason | None:
         limit = self.config.max_seconds
         if limit is not None and self._seconds() >= limit:
             return StopReason.REQUESTED
@@ -217,11 +243,10 @@ class Run:
     def _status(self) -> Status:
         return self.status.at_step(self.learner.steps, self.length.trained_steps)
 
-    def _write_status(self) -> None:
-        write_status(self.directory.status, self._status())
-
     def _describe(self) -> None:
         directory, device = self.directory, self.device
+        if not self.ranks.is_first:
+            return
         write_environment(
             directory.environment,
             describe_environment(
@@ -237,13 +262,16 @@ class Run:
         self.say(
             f"{parameters:,} parameters, {self.length.trained_steps} optimizer steps, "
             f"{self.length.intervals} evaluations, {device.torch_device} {device.dtype}".replace("torch.", "")
+            + (f", {self.ranks.count} processes" if self.ranks.count > 1 else "")
         )
 
     def _save(self, *, best: bool) -> None:
         """Write last.pt, and let best.pt be the same file where this is the best evaluation so far."""
-        directory = self.directory
+        directory, state = self.directory, self._state()
+        if not self.ranks.is_first:
+            return
         with replaced_atomically(directory.last_checkpoint) as temporary:
-            _save_tensors(self._state(), temporary)
+            _save_tensors(state, temporary)
         if best:
             with replaced_atomically(directory.best_checkpoint) as temporary:
                 temporary.unlink()
@@ -253,12 +281,15 @@ class Run:
                     shutil.copyfile(directory.last_checkpoint, temporary)
 
     def _save_weights(self) -> None:
+        if not self.ranks.is_first:
+            return
         with replaced_atomically(self.directory.step_weights(self.learner.steps)) as temporary:
             _save_tensors(weights_to_save(self.model), temporary)
 
     def _state(self) -> dict[str, object]:
-        carry = self.learner.carry
-        assert carry is not None
+        """The whole run, whatever the number of ranks, so that any other number can go on from it."""
+        assert self.learner.carry is not None
+        carry = each_tensor([self.learner.carry], lambda share: self.ranks.gather(share[0]))
         rows = carry.rows
         return {
             "version": STATE_VERSION,
@@ -279,7 +310,7 @@ class Run:
         """Go on where last.pt stands; what metrics.jsonl holds beyond it moves to metrics.lost.jsonl."""
         directory = self.directory
         if not directory.last_checkpoint.is_file():
-            cut_back(directory.metrics, 0, directory.lost_metrics)
+            self._cut_back(0)
             self.say("no checkpoint yet: starting from the beginning")
             return
         state = load_state(directory.last_checkpoint)
@@ -287,8 +318,9 @@ class Run:
         apply_weights(self.model, state["model"], str(directory.last_checkpoint))
         self.learner.optimizer.load_state(state["optimizer"])
         self.learner.exploration.set_state(state["exploration"])
-        z_H, z_L, steps, halted = (tensor.to(device) for tensor in state["carry"])
-        rows = Rows(*(tensor.to(device) for tensor in state["rows"]))
+        share = self.ranks.share(self.config.global_batch_size)
+        z_H, z_L, steps, halted = (tensor[share].to(device) for tensor in state["carry"])
+        rows = Rows(*(tensor[share].to(device) for tensor in state["rows"]))
         self.learner.carry = Carry(z_H, z_L, steps, halted, rows)
         self.interval.load_state(state["interval"], device)
         self.iteration, self.position = state["iteration"], state["position"]
@@ -297,8 +329,12 @@ class Run:
         self.seconds_before = state["seconds"]
         if not self.interval.is_empty:  # the learning rates of its last step, should the run end here
             self.last_update = Update(*self.learner.learning_rates(self.learner.steps), None)
-        lost = cut_back(directory.metrics, self.learner.steps, directory.lost_metrics)
+        lost = self._cut_back(self.learner.steps)
         self.say(f"continuing at optimizer step {self.learner.steps}" + (f" ({lost} rows cut)" if lost else ""))
+
+    def _cut_back(self, step: int) -> int:
+        directory = self.directory
+        return cut_back(directory.metrics, step, directory.lost_metrics) if self.ranks.is_first else 0
 
 
 def _save_tensors(content: Mapping[str, object], path: Path) -> None:

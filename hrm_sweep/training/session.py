@@ -9,21 +9,31 @@ from pathlib import Path
 import torch
 
 from hrm_sweep.config import RunConfig, load_config, write_config
-from hrm_sweep.config.schedule import RunLength
+from hrm_sweep.config.schedule import RunLength, uneven_shares
 from hrm_sweep.data import open_folder
 from hrm_sweep.data.resolve import with_data, with_data_path
 from hrm_sweep.errors import ConfigError, DataError, DiskFullError, HrmSweepError, NonFiniteError, RunDirectoryError
 from hrm_sweep.evaluation.device import Device
 from hrm_sweep.runs import Cause, MetricRow, RunDirectory, State, Status, StopReason, write_status
 from hrm_sweep.training.loop import Prepared, Run
+from hrm_sweep.training.ranks import Ranks
 
-# Keys that a resumed run may change: they do not touch what is computed, only where and for how long.
-_MAY_CHANGE = {"max_seconds", "stop_when_solved", "device", "checkpoint_path", "checkpoint_every_eval", "data"}
+# Keys that a resumed run may change: they do not touch what is computed, only where, in what parts and for how long.
+_MAY_CHANGE = {
+    "max_seconds",
+    "stop_when_solved",
+    "device",
+    "micro_batch_size",
+    "checkpoint_path",
+    "checkpoint_every_eval",
+    "data",
+}
 
 
-def prepare(config: RunConfig) -> Prepared:
+def prepare(config: RunConfig, *, rank: int = 0, processes: int = 1) -> Prepared:
     """Check everything that can be checked before a file is written. Raises ConfigError or DataError."""
-    device = Device.choose(config)
+    require_equal_shares(config, processes)
+    device = Device.choose(config, rank=rank, processes=processes)
     config = with_data(config)
     assert config.data_path is not None
     data = open_folder(Path(config.data_path))
@@ -39,12 +49,19 @@ def prepare(config: RunConfig) -> Prepared:
     return Prepared(config, data, length, device)
 
 
+def require_equal_shares(config: RunConfig, processes: int) -> None:
+    """Raises ConfigError when so many processes cannot have equal shares of a batch."""
+    if problem := uneven_shares(config, processes):
+        raise ConfigError(f"global_batch_size: {problem}")
+
+
 def run_training(
     config: RunConfig,
     directory: RunDirectory,
     *,
     resume: bool = False,
     threads: int | None = None,
+    processes: int = 1,
     stop: Callable[[], StopReason | None] = lambda: None,
     on_row: Callable[[MetricRow], None] = lambda row: None,
     say: Callable[[str], None] = print,
@@ -52,10 +69,11 @@ def run_training(
     """Train `config` in `directory` and return how it ended; a run that fails is a status, not an exception.
 
     resume   continue from the last checkpoint (from the start where there is none yet).
-    threads  CPU threads of torch; None leaves torch's own choice.
-    stop     asked after every step; a reason ends the run within a step.
-    on_row   sees every metrics row right after it is written.
-    say      one line for the log.
+    threads    CPU threads of torch, of all processes together; None leaves torch's own choice.
+    processes  how many train it together, on a GPU each or on the CPU. The run does not depend on it.
+    stop       asked after every step; a reason ends the run within a step.
+    on_row     sees every metrics row right after it is written.
+    say        one line for the log.
 
     Raises RunDirectoryError when another process writes there, or when it already holds a run and `resume` is off.
     """
@@ -71,11 +89,22 @@ def run_training(
                 torch.set_num_threads(threads)
             if directory.is_run():
                 refuse_other_config(config, directory)
-            else:
+            if not directory.is_run() or load_config(directory.config) != config:
                 write_config(config, directory.config)
             write_status(directory.status, status)
-            run = Run(prepare(config), directory, status, stop, on_row, say)
-            status = run.train(resume)
+            if processes == 1:
+                run = Run(prepare(config), directory, status, stop, on_row, say, Ranks.alone())
+                status = run.train(resume)
+            else:
+                # Here, for not every build of torch has what it needs.
+                from hrm_sweep.training.group import SharedRun, train_together
+
+                require_equal_shares(config, processes)
+                each = max(1, torch.get_num_threads() // processes)
+                job = SharedRun(with_data(config), directory, status, resume, each)
+                status = train_together(job, processes, stop=stop, on_row=on_row, say=say)
+                if status.state is State.FAILED:
+                    say(f"failed ({status.cause}): {status.message}")
         except Exception as error:  # the border of a run: whatever happened becomes its cause
             cause, message = explain_failure(error)
             if cause is Cause.BUG:

@@ -1,5 +1,7 @@
 """What a train row says: sums over an interval of steps, kept on the device until the interval ends, then averaged.
 
+Each rank sums over its own rows; what a row or a checkpoint says is over all ranks, so that all of them have to ask.
+
 Values over halted slots are sum / count over the whole interval, and absent where nothing halted: most single steps of
 a young run have no halted slot at all, so a mean over steps of zeros would say 0 % where nothing was measured.
 """
@@ -56,6 +58,7 @@ class Interval:
 
     def __init__(self, learner: Learner) -> None:
         self._learner = learner
+        self._ranks = learner.ranks
         self._sums: dict[str, Tensor] = {}
         self._rows = 0
         self._expected_movement = 0.0
@@ -69,7 +72,7 @@ class Interval:
         carry, output = self._learner.carry, self._learner.output
         assert carry is not None
         assert output is not None
-        self._rows += len(carry.steps)
+        self._rows += len(carry.steps) * self._ranks.count
         with torch.no_grad():
             for name, value in loss.sums.items():
                 self._accumulate(name, value.double())
@@ -88,7 +91,7 @@ class Interval:
         if table is None or leaf is None:
             return
         movement = (table[identifiers.long()] - leaf.detach()).abs()
-        self._accumulate("puzzle_movement", movement.mean().double())
+        self._accumulate("puzzle_movement", movement.mean().double() / self._ranks.count)
         self._keep_largest("puzzle_max_movement", movement.max())
         if "puzzle_visited" not in self._sums:
             self._sums["puzzle_visited"] = torch.zeros(len(table), dtype=torch.bool, device=table.device)
@@ -105,7 +108,7 @@ class Interval:
         self, *, epoch: float, time_s: float, update: Update, modules: Mapping[str, Mapping[str, float]]
     ) -> MetricRow:
         """The train row of the interval; starts the next one. `modules` was measured at its last step."""
-        sums, rows = self._sums, self._rows
+        sums, rows = self._sums_of_all_ranks(), self._rows
         count = round(float(sums["count"]))
         values: dict[str, float] = {name: float(sums[name]) / rows for name in _PER_ROW if name in sums}
         if count:
@@ -120,7 +123,7 @@ class Interval:
         table = self._learner.model.puzzle_table
         if table is not None and "puzzle_visited" in sums:
             values["puzzle_emb_lr"] = update.puzzle_emb_lr
-            visited = sums["puzzle_visited"]
+            visited = sums["puzzle_visited"].to(table.device)
             groups["puzzle_emb"] = {
                 **groups.get("puzzle_emb", {}),
                 "rows_visited": int(visited.sum()),
@@ -133,11 +136,25 @@ class Interval:
         self._sums, self._rows, self._expected_movement = {}, 0, 0.0
         return MetricRow("train", self._learner.steps, epoch, time_s, values, groups, histogram)
 
+    def _sums_of_all_ranks(self) -> dict[str, Tensor]:
+        if self._ranks.count == 1:
+            return self._sums
+        all_sums = self._ranks.hear_all({name: value.cpu() for name, value in self._sums.items()})
+        together: dict[str, Tensor] = {}
+        for name in self._sums:
+            values = torch.stack([sums[name] for sums in all_sums])
+            is_largest = name in ("puzzle_max_movement", "puzzle_visited")
+            together[name] = values.amax(0) if is_largest else values.sum(0)
+        return together
+
     def state(self) -> dict[str, object]:
-        return {"sums": dict(self._sums), "rows": self._rows, "expected_movement": self._expected_movement}
+        sums = self._sums_of_all_ranks()
+        return {"sums": dict(sums), "rows": self._rows, "expected_movement": self._expected_movement}
 
     def load_state(self, state: dict[str, object], device: torch.device) -> None:
+        """Continue the interval: what all ranks had counted together becomes the first rank's."""
         sums: dict[str, Tensor] = state["sums"]  # type: ignore[assignment]
-        self._sums = {name: value.to(device) for name, value in sums.items()}
+        mine = {name: value if self._ranks.is_first else torch.zeros_like(value) for name, value in sums.items()}
+        self._sums = {name: value.to(device) for name, value in mine.items()}
         self._rows = int(state["rows"])  # type: ignore[call-overload]
         self._expected_movement = float(state["expected_movement"])  # type: ignore[arg-type]

@@ -55,7 +55,7 @@ def test_exploration_delays_halting_but_never_past_the_limit(limit: int, probabi
     rows = some_rows(8)
     carry, generator = model.initial_carry(rows), torch.Generator().manual_seed(seed)
     for _ in range(3 * limit):
-        carry, _ = model.train_step(carry, rows, generator)
+        carry, _ = model.train_step(carry, rows, model.explore(8, generator))
         assert int(carry.steps.max()) <= limit
         assert bool(carry.halted[carry.steps == limit].all())
         if probability == 1.0:

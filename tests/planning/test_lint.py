@@ -39,6 +39,16 @@ def test_each_fault_is_named_by_the_key_to_change(overrides: dict[str, Any], exp
     assert expected in linted(**overrides)
 
 
+def test_a_batch_that_processes_cannot_share_cannot_start() -> None:
+    (finding,) = lint(load_config("hrm_v1_tiny"), facts(), processes=3)
+    assert (finding.level, finding.key) == (Level.ERROR, "global_batch_size")
+    assert finding.message == (
+        "64 rows cannot be shared equally by 3 processes; use 66 or 63, or another number of processes"
+    )
+    (finding,) = lint(load_config("hrm_v1_tiny"), facts(), processes=100)
+    assert "use 100, or another" in finding.message
+
+
 def test_a_batch_that_is_exactly_an_intervals_data_can_start() -> None:
     assert all(level is Level.WARNING for level, _ in linted(global_batch_size=20000))
 

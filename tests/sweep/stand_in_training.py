@@ -7,7 +7,7 @@
     oom@1      prints what torch prints, and leaves                 raise@1       an error of its own
     nan@2      the second evaluation is NaN, the run fails          storage@1     fails for want of disk
     mute       evaluates, but without any accuracy                  hold@2        waits there for a file `go`
-    deaf@1     goes on for ever and never asks whether to stop
+    deaf@1     goes on for ever and never asks whether to stop      memory@64     room for so many rows at once, no more
     still      trains, but its puzzle embedding never moves
 
 The exact accuracy of evaluation k of n is min(1, 500 lr) * k / n, so lr 0 is a dead run and lr 2e-3 solves all.
@@ -67,10 +67,13 @@ def _train(config: RunConfig, directory: RunDirectory, status: Status, stop: Cal
     done = _evaluations_done(directory)
     cut_back(directory.metrics, done * STEPS_PER_EVALUATION, directory.lost_metrics)
     print(f"training with {os.environ.get('OMP_NUM_THREADS')} threads from evaluation {done}", flush=True)
+    rows = config.micro_batch_size or config.global_batch_size
+    words = (config.project_name or "").split()
+    if any(rows > int(word.removeprefix("memory@")) for word in words if word.startswith("memory@")):
+        return status.ended(State.FAILED, cause=Cause.OOM, exit_code=1, message=f"no room for {rows} rows")
     for k in range(done + 1, evaluations + 1):
         if reason := stop():
             return _stopped(directory, status, reason, k - 1)
-        words = (config.project_name or "").split()
         if f"hold@{k}" in words:
             while not Path("go").exists():
                 time.sleep(0.01)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hrm_sweep.config import load_config
 from hrm_sweep.runs import Cause, State, Status
-from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, retries_of
+from hrm_sweep.sweep.failures import Failure, end_of_log, explain_end, retries_of, with_smaller_micro_batches
 
 RUNNING = Status.starting()
 
@@ -21,6 +22,9 @@ def failed(cause: Cause) -> Status:
     [
         (failed(Cause.NAN), 1, "", False, Failure(Cause.NAN, "what it said")),
         (failed(Cause.STORAGE), 1, "", False, Failure(Cause.STORAGE, "what it said")),
+        (failed(Cause.KILLED), 1, "", False, Failure(Cause.KILLED, "what it said")),
+        (failed(Cause.KILLED), 1, "", True,
+         Failure(Cause.OOM, "what it said, while the kernel killed for want of memory")),
         (RUNNING, -9, "", False, Failure(Cause.KILLED, "ended by SIGKILL")),
         (None, -15, "", False, Failure(Cause.KILLED, "ended by SIGTERM")),
         (RUNNING, -9, "", True, Failure(Cause.OOM, "ended by SIGKILL, while the kernel killed for want of memory")),
@@ -56,3 +60,25 @@ def test_only_what_this_attempt_printed_counts(tmp_path: Path) -> None:
 def test_every_cause_has_a_number_of_attempts_and_the_space_may_change_it() -> None:
     assert [retries_of(cause, {}) for cause in Cause] == [1, 0, 0, 0, 5, 5, 5, 0, 3, 0]
     assert retries_of(Cause.OOM, {Cause.OOM: 7}) == 7
+
+
+@pytest.mark.parametrize(
+    ("given", "memory_failures", "processes", "rows"),
+    [
+        (None, 0, 1, None),
+        (None, 1, 1, 50),
+        (None, 2, 1, 25),
+        (None, 3, 1, 13),
+        (None, 99, 1, 1),
+        (None, 1, 2, 25),  # each process has 50 of the 100 rows
+        (16, 0, 1, 16),
+        (16, 1, 1, 8),
+        (1000, 1, 1, 50),
+    ],
+)
+def test_each_failure_for_memory_halves_what_is_in_memory_at_once(
+    given: int | None, memory_failures: int, processes: int, rows: int | None
+) -> None:
+    config = load_config("hrm_v1_tiny", {"global_batch_size": 100, "micro_batch_size": given})
+    smaller = with_smaller_micro_batches(config, memory_failures, processes)
+    assert smaller == config.model_copy(update={"micro_batch_size": rows})
