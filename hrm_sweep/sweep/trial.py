@@ -254,7 +254,8 @@ def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | Non
 
 
 def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], None]) -> None:
-    """Diagnose, tidy up, attach and then tell, in this order: Optuna refuses changes afterwards."""
+    """Diagnose and attach, then tell, for Optuna refuses changes afterwards; and tidy up last: a worker that is killed
+    before it has told leaves a trial that is tried again, from its checkpoint."""
     attrs: dict[str, Any] = {}
     if outcome.pruned_by is not None:
         attrs[attributes.PRUNED_BY] = outcome.pruned_by
@@ -268,7 +269,6 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
         remedy = prescribed(study.space, claim.values, diagnosis)
         if remedy is not None and outcome.state is not TrialState.COMPLETE:
             attrs[attributes.REMEDY] = remedy
-    tidy(claim.directory, outcome.state)
     trial = claim.trial
     try:
         for name, value in attrs.items():
@@ -282,6 +282,7 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, say: Callable[[str], N
             f"trial {claim.number}: somebody else has ended it in the storage; what it did is in {claim.directory.path}"
         )
         return
+    tidy(claim.directory, outcome.state)
     said = outcome.pruned_by or (f"{outcome.failure.cause}: {outcome.failure.message}" if outcome.failure else "")
     say(f"trial {claim.number}: {outcome.state.name.lower()} {'' if outcome.value is None else outcome.value} {said}")
 

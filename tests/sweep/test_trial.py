@@ -74,6 +74,20 @@ def test_a_trial_is_diagnosed_and_its_files_attached_before_it_is_told(
     assert len(list(ARTIFACTS.iterdir())) == 2
 
 
+def test_a_worker_that_dies_before_it_has_told_leaves_the_checkpoint_for_the_next(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(parameters={"lr": {"values": [2e-3]}}, budget={"trials": 1})
+
+    def die(*_: Any, **__: Any) -> FrozenTrial:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(optuna.Study, "tell", die)
+    with pytest.raises(KeyboardInterrupt):
+        run_next(study)
+    assert study.run_directory(0).last_checkpoint.is_file()
+
+
 def test_a_diagnosis_that_fails_costs_nobody_their_trial(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
