@@ -174,3 +174,8 @@ def test_without_the_puzzles_a_loss_that_copying_may_give_tells_nothing(healthy:
 def test_a_folder_of_runs_is_pointed_to_its_runs_and_its_study(healthy: Any) -> None:
     with pytest.raises(RunDirectoryError, match=r"a folder of runs, not a run; name them .* --study"):
         diagnose_run(healthy.path.parent)
+
+
+def test_the_sentence_says_when_most_rules_are_blind(case: Any) -> None:
+    verdict = case("official/healthy").without_data().diagnose().verdict
+    assert verdict == "Healthy: no rule fired at warning or above at step 936 of 936; 29 of 43 rules cannot tell."
