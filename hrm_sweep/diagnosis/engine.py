@@ -85,7 +85,7 @@ def diagnose_run(
     """Diagnose the run in the folder `path`, finished, live, killed or damaged, ours or of the reference.
 
     `export` adds the metrics that a run of the reference logged; with it `path` may be None. With `write`, a run
-    directory of ours also gets diagnosis.json; a folder that cannot be written is left as it is. Raises
+    directory of ours also gets diagnosis.json (`is_kept`); a folder that cannot be written is left as it is. Raises
     RunDirectoryError when `path` is no run directory, MetricsError when the export cannot be read.
     """
     evidence = gather_evidence(None if path is None else Path(path), data=data, now=now, export=export)
