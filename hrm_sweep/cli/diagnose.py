@@ -161,6 +161,7 @@ def _write_pages(diagnoses: list[Diagnosis], html: Path | None) -> list[HrmSweep
         return []
     try:
         write_page(html, diagnosis_page(diagnoses))
+        typer.echo(f"written: {html}", err=True)
     except DiskFullError as error:
         return [error]
     except OSError as error:

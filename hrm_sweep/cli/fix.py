@@ -64,9 +64,10 @@ def fix(
     patched, changes = _patched(evidence, prescription, changes_asked)
     target, directory = _places(run, out, run_dir, train)
     _check(patched, train)
-    command = shlex.join(["hrm-sweep", *sys.argv[1:]]) if sys.argv[1:2] == ["fix"] else "hrm-sweep fix"
+    words = sys.argv[1:] if sys.argv[1:2] == ["fix"] else ["fix", str(run)]
+    command = shlex.join(["hrm-sweep", *words])
     _write(target, patched, command, diagnosis, evidence, changes, prescription)
-    report.written(prescription, changes, target, say_next=not train)
+    report.written(prescription, changes, target, try_it=None if train else f"{command} --run")
     if directory is None:
         report.end(None)
         return
@@ -261,7 +262,10 @@ class _Report:
         self.end(None)
         return 1
 
-    def written(self, prescription: Prescription, changes: Sequence[Change], target: Path, *, say_next: bool) -> None:
+    def written(
+        self, prescription: Prescription, changes: Sequence[Change], target: Path, *, try_it: str | None
+    ) -> None:
+        """`try_it` is the command that trains it as well, where that was not asked for."""
         from hrm_sweep.report.fix import change_lines, left_out_lines
 
         self._changes = changes
@@ -278,9 +282,9 @@ class _Report:
         for line in [*change_lines(changes), *left_out_lines(prescription)]:
             self._say(f"  {line}")
         self._say(f"written: {target}")
-        if say_next:
+        if try_it is not None:
             self._say(f"next: {shlex.join(['hrm-sweep', 'train', str(target)])}")
-            self._say(f"  or: {shlex.join(['hrm-sweep', 'fix', str(self._run), '--run'])}  # and compare")
+            self._say(f"  or: {try_it}  # and compare")
 
     def end(self, after: Figures | None, directory: Path | None = None) -> None:
         if self._json:

@@ -85,14 +85,22 @@ def diagnose_run(
     """Diagnose the run in the folder `path`, finished, live, killed or damaged, ours or of the reference.
 
     `export` adds the metrics that a run of the reference logged; with it `path` may be None. With `write`, a run
-    directory of ours also gets diagnosis.json; a folder that cannot be written is left as it is. Raises
+    directory of ours also gets diagnosis.json (`is_kept`); a folder that cannot be written is left as it is. Raises
     RunDirectoryError when `path` is no run directory, MetricsError when the export cannot be read.
     """
     evidence = gather_evidence(None if path is None else Path(path), data=data, now=now, export=export)
     diagnosis = diagnose(evidence)
-    if write and not evidence.is_reference:
+    if write and is_kept(evidence):
         _write(RunDirectory(evidence.path).diagnosis, diagnosis)
     return diagnosis
+
+
+def is_kept(evidence: Evidence) -> bool:
+    """Whether a diagnosis belongs into the run directory: one that was made without the puzzles, because a run was
+    copied to where they are not, knows less than the one that lies there."""
+    return not evidence.is_reference and (
+        evidence.data is not None or not RunDirectory(evidence.path).diagnosis.exists()
+    )
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:

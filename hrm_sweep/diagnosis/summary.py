@@ -17,21 +17,25 @@ def names_a_fault(said: str) -> bool:
     return not said.startswith(_NO_FAULT)
 
 
+MENTIONED_UNKNOWN = 1 / 2  # the share of rules without data from which on the sentence says so
+
+
 def verdict_sentence(evidence: Evidence, findings: Sequence[Finding]) -> str:
     """`findings` are ranked. Begins with Sick, Healthy, Healthy so far, No fault found or Cannot tell."""
     sick = [finding for finding in findings if finding.is_sick]
     if sick:
         others = f", and {len(sick) - 1} more finding(s)" if len(sick) > 1 else ""
         return f"Sick: {lower_first(sick[0].title)} ({sick[0].rule}, {sick[0].severity.value}){others}."
+    unknown = sum(finding.verdict is Verdict.UNKNOWN for finding in findings)
     if _nothing_measured(evidence):
-        unknown = sum(finding.verdict is Verdict.UNKNOWN for finding in findings)
         return f"Cannot tell: nothing was measured yet, so {unknown} of {len(findings)} rules have no data."
     if evidence.status is not None and evidence.status.state is State.PRUNED:
         return f"No fault found: the pruner, not a fault, ended the run early, {_where(evidence)}{_cells(evidence)}."
     so_far = "Healthy" if evidence.is_ended else "Healthy so far"
     if any(finding.rule == "zero_exact_learning" and finding.verdict is Verdict.FIRED for finding in findings):
         return f"{so_far}: no puzzle is solved yet, but the cells say that the model learns {_where(evidence)}."
-    return f"{so_far}: no rule fired at warning or above {_where(evidence)}."
+    blind = f"; {unknown} of {len(findings)} rules cannot tell" if unknown > len(findings) * MENTIONED_UNKNOWN else ""
+    return f"{so_far}: no rule fired at warning or above {_where(evidence)}{blind}."
 
 
 def _nothing_measured(evidence: Evidence) -> bool:

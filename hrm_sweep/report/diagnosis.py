@@ -23,9 +23,10 @@ def print_diagnosis(diagnosis: Diagnosis | StudyDiagnosis, console: Console) -> 
             _print_finding(finding, console)
     unknown = [finding for finding in diagnosis.findings if finding.verdict is Verdict.UNKNOWN]
     if unknown:
-        console.print("\n[bold]Cannot tell[/]")
-        for finding in unknown:
-            console.print(Padding(f"{finding.rule}: {escape(finding.explanation)}", (0, 0, 0, 2)), style="dim")
+        console.print(f"\n[bold]Cannot tell[/] ({len(unknown)})")
+        for explanation in dict.fromkeys(finding.explanation for finding in unknown):
+            rules = ", ".join(finding.rule for finding in unknown if finding.explanation == explanation)
+            console.print(Padding(f"{rules}: {escape(explanation)}", (0, 0, 0, 2)), style="dim")
     clear = [finding.rule for finding in diagnosis.findings if finding.verdict is Verdict.CLEAR]
     if clear:
         console.print(f"\n[bold]Clear[/] ({len(clear)})")

@@ -36,11 +36,13 @@ def diagnosis_page(diagnoses: Sequence[Diagnosis]) -> Html:
 
 
 def write_report(diagnosis: Diagnosis) -> None:
-    """Put report.html into a run directory of ours. A folder that cannot be written, or is full, is left as it is."""
-    if diagnosis.evidence.is_reference:
+    """Put report.html into a run directory of ours, in place of one that is there unless the puzzles were not found
+    this time. A folder that cannot be written, or is full, is left as it is."""
+    page_file = RunDirectory(diagnosis.evidence.path).report
+    if diagnosis.evidence.is_reference or (diagnosis.evidence.data is None and page_file.exists()):
         return
     with contextlib.suppress(OSError, DiskFullError):
-        write_page(RunDirectory(diagnosis.evidence.path).report, diagnosis_page([diagnosis]))
+        write_page(page_file, diagnosis_page([diagnosis]))
 
 
 def _overview(diagnoses: Sequence[Diagnosis]) -> Html:

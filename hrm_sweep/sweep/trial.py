@@ -250,8 +250,9 @@ class _Attempt:
         status = read_status(self.directory.status)
         if status is not None and status.owner.pid != child.pid:
             status = None  # of an earlier attempt
-        ended_itself = status is not None and status.cause is Cause.NAN  # whatever pruners made of its last rows
-        if self.pruned_by is not None and not ended_itself:
+        if status is not None and status.cause is Cause.NAN:  # whatever a pruner has made of its last rows
+            return Outcome.failed(Cause.NAN, status.message)
+        if self.pruned_by is not None:
             return Outcome(TrialState.PRUNED, pruned_by=self.pruned_by)
         if self.stalled:
             minutes = self.study.space.resources.stall_minutes

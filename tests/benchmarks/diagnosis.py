@@ -27,7 +27,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fault_runs import HEALTHY, STAGES, Spec, all_specs, puzzle_folder
+from fault_runs import AFTERWARDS, HEALTHY, STAGES, Spec, all_specs, puzzle_folder
 from faults import FAULTS, FOUND_BROKEN
 from plain_rules import auto_trainer_alarms, debugger_alarms
 from record_fault_runs import recording_of
@@ -181,7 +181,8 @@ def healthy_table(judged: Sequence[Judged]) -> list[str]:
         "|---|---|---|---|---|",
     ]
     healthy = [each for each in judged if each.spec.kind == HEALTHY]
-    for title, runs in _groups(healthy):
+    afterwards = [each for each in healthy if each.spec.seed >= AFTERWARDS]
+    for title, runs in (*_groups(healthy), ("trained after the last change of a rule", afterwards)):
         lines.append(_healthy_line(f"{title}, by metrics", runs, lambda each, stage: each.sick[stage]))
         kept = [each for each in runs if each.by_checkpoints]
         lines.append(_healthy_line(f"{title}, by checkpoints", kept, lambda each, stage: each.by_checkpoints[stage]))

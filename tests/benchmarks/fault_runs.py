@@ -28,7 +28,10 @@ from hrm_sweep.data.build import build_folder
 from hrm_sweep.runs import RunDirectory
 
 HEALTHY = "healthy"
-DRAWN_RUNS = 48
+DRAWN_RUNS = 51
+AFTERWARDS = 48
+"""Drawn runs from this number on were trained, and first judged, after the last change of a rule."""
+
 BROKEN = (14, 26, 40, 41)
 """Runs that were drawn as healthy and came out broken, as what became of them says, not a rule: 14, 26 and 40 solve 51
 to 99 % of their training puzzles, all at the first ACT step, and 0 to 1 % of test puzzles when all steps are run; 41

@@ -152,3 +152,30 @@ def test_a_run_of_ours_is_diagnosed_without_torch_and_optuna(healthy: Any) -> No
     )
     answer = subprocess.run([sys.executable, "-c", code, str(healthy.path)], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"
+
+
+def test_a_diagnosis_without_the_puzzles_does_not_replace_one_with_them(healthy: Any) -> None:
+    with_puzzles = diagnose_run(healthy.path, data=healthy.data)
+    without = diagnose_run(healthy.path)
+    assert without.evidence.data is None
+    assert (healthy.path / "diagnosis.json").read_text() == with_puzzles.to_json()
+
+
+def test_without_the_puzzles_a_loss_that_copying_may_give_tells_nothing(healthy: Any) -> None:
+    def copying(row: dict[str, Any]) -> dict[str, Any]:
+        late = {"lm_loss": 1.0} if row["step"] > 100 else {}
+        return row | late | ({"exact_accuracy": 0.0} if "exact_accuracy" in row else {})
+
+    run = healthy.rows(copying).without_data()
+    assert run.finding("zero_exact_learning").verdict is Verdict.UNKNOWN
+    assert run.finding("zero_exact_dead").verdict is Verdict.UNKNOWN
+
+
+def test_a_folder_of_runs_is_pointed_to_its_runs_and_its_study(healthy: Any) -> None:
+    with pytest.raises(RunDirectoryError, match=r"a folder of runs, not a run; name them .* --study"):
+        diagnose_run(healthy.path.parent)
+
+
+def test_the_sentence_says_when_most_rules_are_blind(case: Any) -> None:
+    verdict = case("official/healthy").without_data().diagnose().verdict
+    assert verdict == "Healthy: no rule fired at warning or above at step 936 of 936; 29 of 43 rules cannot tell."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -74,6 +75,40 @@ def test_a_collapse_counts_when_it_lasts(
     healthy.rows(evaluated(*exact)).status(state=state, owner={"host": "another machine", "pid": 1, "started": "1"})
     finding = healthy.finding("late_collapse")
     assert (finding.verdict, finding.severity) == (Verdict.FIRED, severity)
+
+
+def evaluate_often(case: Any, *exact: float) -> None:
+    """Evenly spaced evaluations of 1000 puzzles in place of those that the run has."""
+    case.rows(lambda row: None if row["kind"] == "eval" else row)
+    with (case.path / "metrics.jsonl").open("a") as file:
+        for number, share in enumerate(exact, 1):
+            step = 936 * number // len(exact)
+            row = {"kind": "eval", "step": step, "epoch": step / 15.6, "time_s": 60.0, "count": 1000}
+            file.write(json.dumps(row | {"exact_accuracy": share, "accuracy": 0.9}) + "\n")
+
+
+@pytest.mark.parametrize(
+    ("exact", "severity"),
+    [
+        ((0.1, 0.4, 0.1, 0.6, 0.25), Severity.ADVICE),
+        ((0.1, 0.3, 0.4, 0.6, 0.25), Severity.WARNING),
+        ((0.1, 0.4, 0.1, 0.6, 0.25, 0.2), Severity.WARNING),
+    ],
+    ids=["it came back before", "it never fell before", "it stays down"],
+)
+def test_the_end_of_a_run_that_swings_is_advice(healthy: Any, exact: tuple[float, ...], severity: Severity) -> None:
+    evaluate_often(healthy, *exact)
+    finding = healthy.finding("late_collapse")
+    assert (finding.verdict, finding.severity) == (Verdict.FIRED, severity)
+
+
+@pytest.mark.parametrize(("exact", "verdict"), [(0.02, Verdict.FIRED), (0.3, Verdict.CLEAR)])
+def test_halting_at_once_is_a_fault_when_evaluations_with_all_steps_fail(
+    healthy: Any, exact: float, verdict: Verdict
+) -> None:
+    healthy.rows(halting_after(1, 8, lambda step: 0.9))
+    evaluate_often(healthy, *[exact] * 6)
+    assert healthy.finding("act_collapsed").verdict is verdict
 
 
 @pytest.mark.parametrize(("until", "severity"), [(200, Severity.WARNING), (936, Severity.ERROR)])

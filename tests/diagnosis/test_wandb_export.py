@@ -166,7 +166,7 @@ def test_the_command_line_takes_an_export_with_or_without_a_run_directory(folder
         result = run_cli(*arguments, "--data", SUDOKU, "--json")
         assert result.exit_code == 0
         assert json.loads(result.stdout)["verdict"].startswith("Healthy")
-    assert run_cli("--metrics", file).stdout.splitlines()[0] == "history.csv"
+    assert run_cli("--metrics", file).stdout.splitlines()[1] == "history.csv"
 
 
 def test_a_wrong_file_exits_with_2(folder: Path) -> None:

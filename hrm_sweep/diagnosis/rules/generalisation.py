@@ -122,7 +122,8 @@ def late_collapse(run: Evidence) -> Outcome:
             f"The last evaluation ({last:.1%}) is as good as the best ({best:.1%}) within its noise.", row, *both
         )
     two_in_a_row = float(exact.value[-2]) < COLLAPSED_TO * best
-    ends_so = run.is_ended and not run.is_reference and not _came_back_before(exact.value[: at + 1])
+    is_curve = not run.told_by_checkpoints("lm_loss")
+    ends_so = run.is_ended and is_curve and not _came_back_before(exact.value[: at + 1])
     stays = two_in_a_row or ends_so
     collapsed = best >= COLLAPSED_FROM and last < COLLAPSED_TO * best and stays
     return fired(

@@ -17,6 +17,7 @@ from hrm_sweep.runs.formats import Curves, Series
 ABOVE_COPYING = 0.02  # docs/thresholds.md, zero_exact_dead
 BELOW_COPYING_LOSS = 0.95
 BELOW_FIRST_LOSS = 0.85
+LEARNED_FROM_FIRST_LOSS = 0.3  # docs/thresholds.md, zero_exact_dead
 MIN_STEPS_AFTER_WARMUP = 200
 MIN_SCORED_PUZZLES = 50
 NEVER_DECREASED = 0.9
@@ -192,14 +193,18 @@ def _against_copying(run: Evidence, name: str, curves: Curves, recent: dict[str,
 
 
 def _against_the_start(run: Evidence) -> CellSigns:
-    """Without the puzzles, a run can only be compared with its own first rows."""
+    """Without the puzzles, a run can only be compared with its own first rows: a loss that stays there says that
+    nothing was learned, one far below it that something was, and one between is what copying may give."""
     loss = run.train("lm_loss").finite()
     if len(loss) < 2:
         raise MissingEvidence(f"two train rows with lm_loss, or the puzzles ({run.data_problem})")
     end = float(np.median(tail(loss, JUDGED_SHARE, least=3).value))
     line = BELOW_FIRST_LOSS * float(loss.value[0])
-    row = EvidenceRow.above("train lm_loss, against its first value", end, line, loss.last_step)
-    return CellSigns(end < line, (row,))
+    learned = LEARNED_FROM_FIRST_LOSS * float(loss.value[0])
+    if learned <= end < line:
+        raise MissingEvidence(f"the puzzles, to know what copying and guessing give: {run.data_problem}")
+    row = EvidenceRow.above("train lm_loss, against its first value", end, learned, loss.last_step)
+    return CellSigns(end < learned, (row,))
 
 
 def _recent(curves: Curves, name: str) -> Series | None:

@@ -254,6 +254,8 @@ def lr_out_of_range(run: Evidence) -> Outcome:
         if too_high
         else "In all its steps the run cannot move its weights by a noticeable share of their size."
     )
+    if not too_high:
+        rows = rows[1:]  # the bound on the other side
     return fired(
         f"lr {config.lr:g} is too {'high' if too_high else 'low'} for hidden_size {config.arch.hidden_size}. {what}",
         *rows,

@@ -29,6 +29,10 @@ def _read_run(path: Path) -> RecordedRun:
     for recognises, read in ((ours.recognises, ours.read), (reference.recognises, reference.read)):
         if recognises(path):
             return read(path)
+    if any(ours.recognises(child) for child in sorted(path.iterdir()) if child.is_dir()):
+        raise RunDirectoryError(
+            f"{path}: a folder of runs, not a run; name them ({path}/*), or a study as a whole with --study {path.name}"
+        )
     raise RunDirectoryError(
         f"{path}: not a run directory; expected config.yaml and metrics.jsonl (hrm-sweep), "
         "or all_config.yaml and step_N files (the reference implementation)"

@@ -5,8 +5,10 @@ A value that is absent from a row is absent from its column; a value that is not
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from array import array
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
@@ -216,6 +218,18 @@ def no_rows() -> Curves:
     return CurvesBuilder().build()
 
 
+@contextlib.contextmanager
+def _collection_paused() -> Iterator[None]:
+    """Rows make no cycles, and looking for some takes a fifth of the time of reading fifty thousand of them."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
 def read_curves(path: Path) -> tuple[Curves, Curves, int]:
     """(train, eval, lines left out) of a metrics.jsonl at any moment of its life.
 
@@ -224,7 +238,7 @@ def read_curves(path: Path) -> tuple[Curves, Curves, int]:
     """
     train, evaluation, left_out = CurvesBuilder(), CurvesBuilder(), 0
     if path.is_file():
-        with path.open("rb") as handle:
+        with path.open("rb") as handle, _collection_paused():
             for line in handle:
                 try:
                     record = from_json(line)
