@@ -2,7 +2,7 @@
 
 # of a trial
 OWNER = "owner"  # {host, pid, started} of the worker
-ALIVE_AT = "alive_at"  # seconds since 1970 at which the worker last said that it lives
+ALIVE_AT = "alive_at"  # when the worker last said that it lives, by the database's clock
 SEED = "seed"
 RUN_DIR = "run_dir"
 RETRY_OF = "retry_of"  # number of the attempt before

@@ -116,8 +116,8 @@ def account(study: Study) -> Account:
     all_chains = study.chains()
     given_out = [chain for chain in all_chains if chain.is_given_out]
     due = sum(study.is_due(chain) for chain in all_chains)
-    running = sum(_owner_may_live(chain.last) for chain in given_out)
-    lost = sum(_is_lost(chain.last) for chain in given_out)
+    running = sum(_owner_may_live(study, chain.last) for chain in given_out)
+    lost = sum(_is_lost(study, chain.last) for chain in given_out)
     left = max(0, study.space.budget.trials - len(given_out))
     if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
         left = min(left, len(due_remedies(study, all_chains)))
@@ -157,7 +157,7 @@ def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing
                 return _begin_remedy(study, owner, remedies[0], all_chains)
             if not _is_exhausted(study, all_chains):
                 return _begin_new(study, owner, all_chains)
-        return Nothing.FOR_NOW if any(_owner_may_live(chain.last) for chain in given_out) else Nothing.FOR_GOOD
+        return Nothing.FOR_NOW if any(_owner_may_live(study, chain.last) for chain in given_out) else Nothing.FOR_GOOD
 
 
 def recover(study: Study) -> list[int]:
@@ -171,7 +171,7 @@ def recover(study: Study) -> list[int]:
     recovered = []
     for chain in study.chains():
         trial = chain.last
-        if not _is_lost(trial):
+        if not _is_lost(study, trial):
             continue
         owner = owner_of(trial)
         assert owner is not None
@@ -191,7 +191,7 @@ def owner_of(trial: FrozenTrial) -> Owner | None:
     return Owner(**given) if given else None
 
 
-def _owner_may_live(trial: FrozenTrial) -> bool:
+def _owner_may_live(study: Study, trial: FrozenTrial) -> bool:
     """Whether a trial is running and may still be told by its worker."""
     if trial.state is not TrialState.RUNNING:
         return False
@@ -200,12 +200,12 @@ def _owner_may_live(trial: FrozenTrial) -> bool:
         return False
     if owner.on_this_host():
         return owner.is_alive()
-    return time.time() - float(trial.user_attrs.get(attributes.ALIVE_AT, 0)) < SILENCE_S
+    return study.time() - float(trial.user_attrs.get(attributes.ALIVE_AT, 0)) < SILENCE_S
 
 
-def _is_lost(trial: FrozenTrial) -> bool:
+def _is_lost(study: Study, trial: FrozenTrial) -> bool:
     """Whether a trial is running for a worker that is gone."""
-    return trial.state is TrialState.RUNNING and owner_of(trial) is not None and not _owner_may_live(trial)
+    return trial.state is TrialState.RUNNING and owner_of(trial) is not None and not _owner_may_live(study, trial)
 
 
 def _end_orphan(directory: RunDirectory) -> None:
@@ -224,7 +224,7 @@ def _begin_retry(study: Study, owner: Owner, chain: Chain) -> Claim:
     asked_for = chain.last
     if asked_for.state is TrialState.WAITING:
         attrs = asked_for.user_attrs
-        trial = _taken_from_queue(study, asked_for, _signature(owner))
+        trial = _taken_from_queue(study, asked_for, _signature(study, owner))
     else:
         attrs, fixed = inherited(study, chain)
         trial = _born(study, owner, fixed, attrs)
@@ -273,7 +273,7 @@ def _begin_remedy(study: Study, owner: Owner, remedy: Remedy, all_chains: list[C
 
 def _adopt(study: Study, owner: Owner, queued: FrozenTrial, all_chains: list[Chain]) -> Claim:
     """Run a trial that was put in the queue with Optuna's own tools. Until it is RUNNING anyone may adopt it."""
-    attrs = {**_signature(owner), **_attributes_of_new(study, queued.number)}
+    attrs = {**_signature(study, owner), **_attributes_of_new(study, queued.number)}
     return _first_attempt(study, _taken_from_queue(study, queued, attrs), all_chains)
 
 
@@ -304,15 +304,15 @@ def _born(study: Study, owner: Owner, fixed: Mapping[str, Any], attrs: Mapping[s
     """
     template = optuna.trial.create_trial(
         state=TrialState.RUNNING,
-        user_attrs={**_signature(owner), **attrs},
+        user_attrs={**_signature(study, owner), **attrs},
         system_attrs={FIXED: dict(fixed)} if fixed else {},
     )
     trial_id = study.storage.create_new_trial(study.id, template_trial=template)
     return _handle(study, trial_id, study.storage.get_trial_number_from_id(trial_id))
 
 
-def _signature(owner: Owner) -> dict[str, Any]:
-    return {attributes.OWNER: dataclasses.asdict(owner), attributes.ALIVE_AT: round(time.time())}
+def _signature(study: Study, owner: Owner) -> dict[str, Any]:
+    return {attributes.OWNER: dataclasses.asdict(owner), attributes.ALIVE_AT: study.time()}
 
 
 def _handle(study: Study, trial_id: int, number: int) -> optuna.Trial:

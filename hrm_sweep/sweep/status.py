@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,7 +94,7 @@ class StudyStatus:
 
 def study_status(study: Study) -> StudyStatus:
     """Look at the study now."""
-    now = time.time()
+    now = study.time()
     standing, all_chains = account(study), study.chains()
     trials = [trial for chain in all_chains for trial in chain.attempts]
     ended = [chain for chain in all_chains if study.has_ended(chain)]

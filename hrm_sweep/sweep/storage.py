@@ -14,12 +14,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, get_storage
+from optuna.storages import BaseStorage, RDBStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
@@ -127,6 +127,16 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
         kind = StorageAwayError if file is None and is_outage(error) else StorageError
         raise kind(f"{shown(url)}: cannot be used: {_reason(error, parsed)}") from None
     return get_storage(storage)
+
+
+def database_time(storage: BaseStorage) -> float:
+    """Seconds since 1970 by the one clock that all workers share, which is the database server's. SQLite has none of
+    its own, and its workers one machine."""
+    engine = cast(RDBStorage, cast(Any, storage)._backend).engine  # Optuna hands out a cache around it
+    if engine.dialect.name == "sqlite":
+        return time.time()
+    with engine.connect() as connection:
+        return float(connection.execute(sqlalchemy.text("SELECT EXTRACT(EPOCH FROM clock_timestamp())")).scalar_one())
 
 
 def is_outage(error: BaseException) -> bool:

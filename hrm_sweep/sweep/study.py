@@ -18,7 +18,7 @@ from hrm_sweep.runs import Cause, RunDirectory
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.failures import retries_of
 from hrm_sweep.sweep.space import SearchSpace, require_name, space_from_mapping
-from hrm_sweep.sweep.storage import open_storage, sqlite_file, study_lock
+from hrm_sweep.sweep.storage import database_time, open_storage, sqlite_file, study_lock
 
 TRIALS = Path("trials")
 """Where studies and run directories land, in the current folder. Contract 2."""
@@ -48,6 +48,10 @@ class Study:
     @property
     def id(self) -> int:
         return self.storage.get_study_id_from_name(self.name)
+
+    def time(self) -> float:
+        """Seconds since 1970 by the clock of the database, which is the same for all hosts."""
+        return database_time(self.storage)
 
     def attribute(self, name: str) -> Any:
         return self.optuna.user_attrs.get(name)

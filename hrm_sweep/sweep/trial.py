@@ -205,7 +205,7 @@ class _Attempt:
 
     def _say_alive(self) -> None:
         with contextlib.suppress(UpdateFinishedTrialError):
-            patiently(lambda: self.claim.trial.set_user_attr(attributes.ALIVE_AT, round(time.time())))
+            patiently(lambda: self.claim.trial.set_user_attr(attributes.ALIVE_AT, self.study.time()))
 
     def _stop(self, child: Child, reason: StopReason) -> None:
         self.stopping, self.stop_by = reason, time.monotonic() + _GRACE_S[reason]

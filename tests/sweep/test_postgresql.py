@@ -28,6 +28,7 @@ from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.conduct import conduct
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.local import LocalEngine
+from hrm_sweep.sweep.status import study_status
 from hrm_sweep.sweep.storage import is_outage, patiently, study_lock
 from hrm_sweep.sweep.study import Study, create_or_continue, known_space, open_study
 from hrm_sweep.sweep.worker import Orders, work
@@ -165,6 +166,22 @@ def test_a_claim_that_broke_off_is_taken_up_and_not_left_running(make_study: Mak
     again = claim(study, US, again=True)
     assert isinstance(again, Claim)
     assert (again.number, again.retry_of, again.directory) == (1, 0, first.directory)
+
+
+def test_a_host_whose_clock_is_wrong_takes_nobody_for_dead(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signs of life carry the time of the server, and are judged by it."""
+    study = make_study(budget={"trials": 2})
+    far = claim(study, Owner("another-host", 1, "1"))
+    assert isinstance(far, Claim)
+    right = time.time
+    monkeypatch.setattr("time.time", lambda: right() + 24 * 3600)
+    mine = claim(study, US)
+    assert isinstance(mine, Claim)
+    assert mine.retry_of is None
+    assert [trial.state for trial in study.trials()] == [TrialState.RUNNING] * 2
+    assert [line.state for line in study_status(study).workers] == ["alive", "alive"]
 
 
 def test_a_worker_that_starts_while_the_server_is_down_waits_for_it(server: Server, make_study: MakeStudy) -> None:
