@@ -36,8 +36,10 @@ def run(
         ),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of the whole study, retries not counted.")] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Start no new trial after this time.")] = None,
-    jobs: Annotated[str | None, typer.Option(help="Trials at once: a number, or auto.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Start no new trial after this time, in this call.")
+    ] = None,
+    jobs: Annotated[str | None, typer.Option(help="Trials at once: a number, auto, or 0: only make the study.")] = None,
     study: Annotated[str | None, typer.Option(help="Name of the study (default: the name of the space).")] = None,
     storage: Annotated[
         str | None,
@@ -84,10 +86,10 @@ def run(
     console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())  # in a file, a line stays a line
     space, where = _space(list(arguments or []), study, url)
     space = _with_options(
-        space, where, trials=trials, hours=hours, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
+        space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
     )
     fleet = _fleet(engine, workers, threads, address, time_limit, partition, artifacts)
-    sys.exit(_run(space, where, url, seed, fleet, console))
+    sys.exit(_run(space, where, url, seed, hours, fleet, console, starts_trials=jobs != "0"))
 
 
 @dataclass(frozen=True)
@@ -163,7 +165,6 @@ def _with_options(  # each option is one of the command line
     where: str,
     *,
     trials: int | None,
-    hours: float | None,
     jobs: str | None,
     study: str | None,
     stop_after_same_cause: int | None,
@@ -178,18 +179,28 @@ def _with_options(  # each option is one of the command line
         content["name"] = study
     if trials is not None:
         content["budget"]["trials"] = trials
-    if hours is not None:
-        content["budget"]["hours"] = hours
     if stop_after_same_cause is not None:
         content["stop_after_same_cause"] = stop_after_same_cause or None
-    if jobs is not None:
-        if jobs != "auto" and not (jobs.isdigit() and int(jobs) > 0):
-            raise UsageError(f"--jobs: expected auto or a whole number above 0, found {jobs!r}")
+    if jobs is not None and jobs != "auto" and not jobs.isdecimal():
+        raise UsageError(f"--jobs: expected auto or a whole number, found {jobs!r}")
+    if jobs is not None and jobs != "0":
         content["resources"]["jobs"] = jobs if jobs == "auto" else int(jobs)
     return space_from_mapping(content, where)
 
 
-def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, console: Console) -> int:
+def _run(
+    space: SearchSpace,
+    where: str,
+    url: str,
+    seed: int | None,
+    hours: float | None,
+    fleet: _Fleet,
+    console: Console,
+    *,
+    starts_trials: bool,
+) -> int:
+    from rich.markup import escape
+
     from hrm_sweep.cli.run_display import shown_study
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
@@ -211,8 +222,12 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
         share = share_elsewhere(resources, configs, fleet.workers, fleet.threads)
     else:
         share = share_out(resources, configs)
-    _announce(study, report, share, console)
-    hours = study.space.budget.hours
+    hours = study.space.budget.hours if hours is None else hours
+    _announce(study, report, share, hours, console)
+    if not starts_trials:
+        worker = study_command(study, "worker", "--study", study.name)
+        console.print(f"no trial is started here; on each host that is to run some: {escape(worker)}")
+        return 0
     until = None if hours is None else time.time() + 3600 * hours
     plan = WorkerPlan(
         study,
@@ -260,17 +275,17 @@ def _fetch_best(study: Study, artifacts: str) -> None:
             raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
-def _announce(study: Study, report: SpaceReport, share: Share, console: Console) -> None:
+def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, console: Console) -> None:
     """What will be done, and what should be known before it is."""
     from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
     from hrm_sweep.sweep.storage import shown
 
     space, budget = study.space, study.space.budget
-    hours = f", {budget.hours:g} hours of this call" if budget.hours else ""
+    limit = "" if hours is None else f", {hours:g} hours of this call"
     processes = space.resources.processes
     together = f"{processes} processes and " if processes > 1 else ""
     console.print(
-        f"[bold]{study.name}[/bold]: {budget.trials} trials{hours}, {share.jobs} at once with {together}"
+        f"[bold]{study.name}[/bold]: {budget.trials} trials{limit}, {share.jobs} at once with {together}"
         f"{share.threads} thread{'s' if share.threads > 1 else ''} each, "
         f"sampler {space.sampler.name}, seed {space.sampler.seed}"
     )

@@ -288,6 +288,19 @@ def test_no_trial_starts_after_its_hours_and_the_exit_code_says_it_ended_early(
     connection = sqlite3.connect(folder / "trials" / "optuna.db")
     assert connection.execute("SELECT count(*) FROM trials").fetchone() == (0,)
     connection.close()
+    again = hrm_sweep("run", "--study", "mine", "--jobs", "0", folder=folder)
+    assert "hours" not in again.stdout.splitlines()[0]  # they were of that call
+
+
+def test_a_study_can_be_made_here_and_run_by_workers_elsewhere(folder: Path, write_space: WriteSpace) -> None:
+    write_space(folder, budget={"trials": 1})
+    made = hrm_sweep("run", "mine.yaml", "epochs=5", "--jobs", "0", folder=folder)
+    assert made.returncode == 0, made.stdout + made.stderr
+    line = made.stdout.splitlines()[-1]
+    assert line == ("no trial is started here; on each host that is to run some: hrm-sweep worker --study mine")
+    worked = hrm_sweep(*line.partition("hrm-sweep ")[2].split(), folder=folder)
+    assert worked.returncode == 0, worked.stdout + worked.stderr
+    assert "1 of 1 trials ended" in hrm_sweep("status", "mine", folder=folder).stdout
 
 
 def test_the_debug_engine_runs_a_study_in_this_process(folder: Path, write_space: WriteSpace) -> None:
