@@ -16,13 +16,11 @@ STORAGE_OPTION = typer.Option(help="URL of the database (default: sqlite:///tria
 def storage_url(given: str | None) -> str:
     """The storage that is meant: the option, the environment, or the default. Raises UsageError for an option with a
     password in it."""
-    import os
-
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, refuse_password
+    from hrm_sweep.sweep.storage import chosen_storage, refuse_password
 
     if given:
         refuse_password(given)
-    return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    return chosen_storage(given)
 
 
 def study_command(study: Study, *words: str) -> str:
