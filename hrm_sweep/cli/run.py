@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrm_sweep.cli.output import is_quiet, output_console
 from hrm_sweep.cli.studies import storage_url, study_command
 
 if TYPE_CHECKING:
@@ -64,6 +65,9 @@ def run(
     artifacts: Annotated[
         str | None, typer.Option(help="URL through which hosts that share no file system hand on run directories.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
+    ] = False,
 ) -> None:
     """Run a study: draw, train, prune and diagnose trials until the budget is reached. Run it again to continue.
 
@@ -75,19 +79,29 @@ def run(
 
     Example: hrm-sweep run act_and_cycles epochs=80 --trials 30
     """
-    from rich.console import Console
-
     from hrm_sweep.sweep.storage import quiet_optuna
 
     quiet_optuna()
     url = storage_url(storage)
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())  # in a file, a line stays a line
     space, where = _space(list(arguments or []), study, url)
     space = _with_options(
         space, where, trials=trials, hours=hours, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
     )
     fleet = _fleet(engine, workers, threads, address, time_limit, partition, artifacts)
-    sys.exit(_run(space, where, url, seed, fleet, console))
+    sys.exit(_run(space, where, url, seed, fleet, _Voice.of(as_json)))
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """Where a call says what. `progress` is silent with --quiet; `results` has warnings, complaints and the summary."""
+
+    progress: Console
+    results: Console
+    as_json: bool
+
+    @staticmethod
+    def of(as_json: bool) -> _Voice:
+        return _Voice(output_console(stderr=as_json, quiet=is_quiet()), output_console(stderr=as_json), as_json)
 
 
 @dataclass(frozen=True)
@@ -189,7 +203,7 @@ def _with_options(  # each option is one of the command line
     return space_from_mapping(content, where)
 
 
-def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, console: Console) -> int:
+def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, voice: _Voice) -> int:
     from hrm_sweep.cli.run_display import shown_study
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
@@ -211,7 +225,7 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
         share = share_elsewhere(resources, configs, fleet.workers, fleet.threads)
     else:
         share = share_out(resources, configs)
-    _announce(study, report, share, console)
+    _announce(study, report, share, voice)
     hours = study.space.budget.hours
     until = None if hours is None else time.time() + 3600 * hours
     plan = WorkerPlan(
@@ -227,11 +241,11 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
     engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
     if patiently(lambda: account(study)).is_reached:
-        console.print("the budget was reached before: nothing to run; --trials N makes it larger")
+        voice.progress.print("the budget was reached before: nothing to run; --trials N makes it larger")
         ended = conduct(study, engine, 0)
     else:
-        interrupts = _Interrupts(lambda line: console.print(line), _continue_with(study))
-        with interrupts, shown_study(study, console, began) as show:
+        interrupts = _Interrupts(lambda line: voice.progress.print(line), _continue_with(study))
+        with interrupts, shown_study(study, voice.progress, began) as show:
             ended = conduct(
                 study,
                 engine,
@@ -239,11 +253,11 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
                 until=until,
                 wish=interrupts.wish,
                 show=lambda _account: show(),
-                say=lambda line: console.print(f"[red]{line}[/red]"),
+                say=lambda line: voice.results.print(f"[red]{line}[/red]"),
             )
     if fleet.artifacts is not None:
         _fetch_best(study, fleet.artifacts)
-    return _conclude(study, ended, time.monotonic() - began, console)
+    return _conclude(study, ended, time.monotonic() - began, voice)
 
 
 def _fetch_best(study: Study, artifacts: str) -> None:
@@ -260,12 +274,12 @@ def _fetch_best(study: Study, artifacts: str) -> None:
             raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
-def _announce(study: Study, report: SpaceReport, share: Share, console: Console) -> None:
+def _announce(study: Study, report: SpaceReport, share: Share, voice: _Voice) -> None:
     """What will be done, and what should be known before it is."""
     from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
     from hrm_sweep.sweep.storage import shown
 
-    space, budget = study.space, study.space.budget
+    console, space, budget = voice.progress, study.space, study.space.budget
     hours = f", {budget.hours:g} hours of this call" if budget.hours else ""
     processes = space.resources.processes
     together = f"{processes} processes and " if processes > 1 else ""
@@ -282,15 +296,17 @@ def _announce(study: Study, report: SpaceReport, share: Share, console: Console)
     for line in facts:
         console.print(line)
     for line in warnings:
-        console.print(f"[bold red]WARNING[/bold red] {line}")
+        voice.results.print(f"[bold red]WARNING[/bold red] {line}")
     for line in report.warnings:
-        console.print(f"[yellow]warning[/yellow] {line}")
+        voice.results.print(f"[yellow]warning[/yellow] {line}")
 
 
-def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) -> int:
+def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> int:
     """Measure the best trial, print the summary, and say how it ended."""
+    import json
+
     from hrm_sweep.errors import HrmSweepError
-    from hrm_sweep.report.terminal import Summary, summary_lines
+    from hrm_sweep.report.terminal import Summary, summary_lines, summary_mapping
     from hrm_sweep.sweep.holdout import best_trial, measure_holdout
     from hrm_sweep.sweep.view import importances, study_view
 
@@ -315,15 +331,20 @@ def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) 
         unseen_problem=problem,
         importances=shares,
         importances_of=n,
-        next_commands=_next_commands(study, ended),
+        next_commands=() if is_quiet() else _next_commands(study, ended),
     )
-    for line in summary_lines(summary):
-        console.print(line)
-    if ended.account.streak is not None and not ended.account.is_reached:
-        console.print(_hopeless(study, ended.account.streak))
     if ended.interrupted and not ended.account.is_reached:
-        return 130
-    return 0 if ended.account.is_reached and best is not None else 1
+        code = 130
+    else:
+        code = 0 if ended.account.is_reached and best is not None else 1
+    if voice.as_json:
+        print(json.dumps({**summary_mapping(summary), "budget_reached": ended.account.is_reached, "exit_code": code}))
+    else:
+        for line in summary_lines(summary):
+            voice.results.print(line)
+    if ended.account.streak is not None and not ended.account.is_reached:
+        voice.results.print(_hopeless(study, ended.account.streak))
+    return code
 
 
 def _hopeless(study: Study, streak: Streak) -> str:
