@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrm_sweep.cli.complete import run_directories
 from hrm_sweep.cli.diagnose import Data, require_rule
 from hrm_sweep.cli.output import is_quiet
 
@@ -25,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def fix(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, ours or of the reference.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="A run directory, ours or of the reference.", autocompletion=run_directories
+        ),
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[key=value ...]", help="What to change besides; wins over the remedy."),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli.complete import studies
 from hrm_sweep.cli.output import hint
 from hrm_sweep.cli.studies import STORAGE_OPTION, storage_url, study_command
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from hrm_sweep.sweep.status import StudyStatus
     from hrm_sweep.sweep.study import Study
 
-_STUDY = typer.Argument(help="Name of a study.")
+_STUDY = typer.Argument(help="Name of a study.", autocompletion=studies)
 
 
 def status(

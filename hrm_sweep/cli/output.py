@@ -7,6 +7,7 @@ them and none can be forgotten.
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +16,14 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from rich.console import Console
 
-FIRST = ("run", "diagnose", "report", "best", "dashboard")
-"""The verbs that matter first, in the order in which one needs them."""
+FIRST = {
+    "run": "run a study, or continue it; without more, the quickstart",
+    "diagnose": "say what is wrong with a run or a study, and why",
+    "report": "write down what a study found, for a colleague",
+    "best": "print the best configuration of a study",
+    "dashboard": "browse all trials in the browser",
+}
+"""The verbs that matter first, in the order in which one needs them; those that there are."""
 
 _FIRST_PANEL, _OTHER_PANEL = "Start with these", "Everything else"
 _is_quiet = False
@@ -105,15 +112,14 @@ def overview(context: typer.Context) -> None:
     if context.invoked_subcommand is not None:
         return
     commands = context.command.commands  # type: ignore[attr-defined]
-    typer.echo("Sweeps and diagnoses the Hierarchical Reasoning Model. To begin, in any folder: hrm-sweep run\n")
-    for name in FIRST:
+    typer.echo("Sweeps and diagnoses the Hierarchical Reasoning Model. Start with these:\n")
+    for name, words in FIRST.items():
         if name in commands:
-            sentence = (commands[name].help or "").splitlines()[0].split(". ")[0].rstrip(".")
-            typer.echo(f"  hrm-sweep {name:<11}{sentence}")
+            typer.echo(f"  hrm-sweep {name:<11}{words}")
     others = ", ".join(name for name, command in commands.items() if name not in FIRST and not command.hidden)
-    typer.echo(f"\nMore: {others}")
-    typer.echo("`hrm-sweep VERB --help` explains a verb, with an example; `hrm-sweep --help` all of them.")
+    typer.echo("\n" + textwrap.fill(f"More: {others}", 80, subsequent_indent="      "))
+    typer.echo("`hrm-sweep VERB --help` explains a verb, with an example; --help lists all.")
 
 
 def _rank(name: str) -> int:
-    return FIRST.index(name) if name in FIRST else len(FIRST)
+    return list(FIRST).index(name) if name in FIRST else len(FIRST)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrm_sweep.cli.complete import spaces, studies
 from hrm_sweep.cli.output import is_quiet, output_console
 from hrm_sweep.cli.studies import storage_url, study_command
 
@@ -34,12 +35,15 @@ def run(
         typer.Argument(
             metavar="[SPACE] [key=value ...]",
             help="A shipped search space or a YAML file (default: quickstart), and what to change in every trial.",
+            autocompletion=spaces,
         ),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of the whole study, retries not counted.")] = None,
     hours: Annotated[float | None, typer.Option(min=0, help="Start no new trial after this time.")] = None,
     jobs: Annotated[str | None, typer.Option(help="Trials at once: a number, or auto.")] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study (default: the name of the space).")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study (default: the name of the space).", autocompletion=studies)
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli import complete
+
 if TYPE_CHECKING:
     from hrm_sweep.sweep.study import Study
 
@@ -65,7 +67,7 @@ def studies(
 
 
 def clean(
-    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    study: Annotated[str, typer.Argument(help="Name of a study.", autocompletion=complete.studies)],
     storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
     """Remove the checkpoints of a study's trials. Metrics, configs and diagnoses stay.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli.complete import presets, run_directories
 from hrm_sweep.cli.output import is_quiet, output_console
 
 if TYPE_CHECKING:
@@ -25,9 +26,15 @@ DEFAULT_PRESET = "hrm_v1"
 def train(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PRESET_OR_FILE] [key=value ...]", help="What to train, and what to change in it."),
+        typer.Argument(
+            metavar="[PRESET_OR_FILE] [key=value ...]",
+            help="What to train, and what to change in it.",
+            autocompletion=presets,
+        ),
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Where the run is written.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where the run is written.", autocompletion=run_directories)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that train it together, on a GPU each or on the CPU.")

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.table import Table
 from rich.text import Text
@@ -37,6 +38,7 @@ class LiveTable:
         hidden -= sum(trial.state == "running" for trial in shown)
         if hidden:
             yield _line(Text(f"and {hidden} more running", style="dim"))
+        yield Text("")  # where the cursor stands, so that the ^C of an interrupt is written over nothing
 
 
 def most_telling(view: StudyView, rows: int) -> list[TrialLine]:
@@ -74,17 +76,22 @@ def _left(view: StudyView) -> str | None:
 
 
 def _table(trials: Sequence[TrialLine], width: int, *, plain: bool) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
     is_wide = width >= _WIDE
+    gap = 2 if is_wide else 1
+    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), header_style="bold", expand=True)
     curve_width = 10 if not is_wide else min(40, width // 6)
     # Fixed widths: in a narrow terminal the long texts give way, not the numbers.
     for heading, columns in (("trial", 5), ("state", 8), ("epoch", 9 if is_wide else 7), ("now", 5), ("best", 5)):
         table.add_column(heading, justify="right" if heading != "state" else "left", no_wrap=True, width=columns)
     table.add_column("curve", no_wrap=True, width=curve_width)
-    table.add_column("left", justify="right", no_wrap=True, width=11 if is_wide else 8)
-    table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=3)
-    if is_wide:
-        table.add_column("", overflow="ellipsis", no_wrap=True, ratio=2)
+    table.add_column("left", justify="right", no_wrap=True, width=8)
+    if is_wide:  # as wide as the values are, so that the reasons have the rest
+        longest = max((cell_len(spelled(trial.values, short=True)) for trial in trials), default=0)
+        half = (width - 40 - curve_width - 7 * gap) // 2
+        table.add_column("values", overflow="ellipsis", no_wrap=True, width=max(8, min(longest, half)))
+        table.add_column("", overflow="ellipsis", no_wrap=True, ratio=1)
+    else:
+        table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=1)
     low, high = _limits(trials)
     for trial in trials:
         epoch = "" if trial.epochs is None else f"{trial.epoch or 0}/{trial.epochs}"

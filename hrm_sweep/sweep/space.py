@@ -45,6 +45,7 @@ from hrm_sweep.sweep.samplers import AnySampler, Exhaustive, Tpe
 DEFAULT_SPACE = "quickstart"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TAKEN_NAMES = {"runs", "artifacts"}  # folders of their own under trials/
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for a device
 _METRICS = Literal["exact_accuracy", "accuracy", "loss", "lm_loss"]
 
 
@@ -248,6 +249,8 @@ def require_name(name: str, where: str) -> None:
             f"{where}: {name!r} cannot be the name of a study: expected letters, digits, dots, dashes and underscores, "
             f"and not {' or '.join(sorted(_TAKEN_NAMES))}"
         )
+    if name.endswith(".") or _DEVICE.fullmatch(name):
+        raise SpaceError(f"{where}: {name!r} cannot be the name of a folder on Windows; choose another one")
 
 
 def _without_sampler_kind(line: str) -> str:

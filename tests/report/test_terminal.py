@@ -40,7 +40,9 @@ def drawn(study: StudyView, height: int = 24, width: int = 160) -> list[str]:
     """The lines of the table in a terminal of this size."""
     console = Console(file=io.StringIO(), width=width, height=height)
     console.print(LiveTable(study))
-    return console.file.getvalue().splitlines()  # type: ignore[attr-defined, no-any-return]
+    *lines, cursor = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert cursor.strip() == ""
+    return lines
 
 
 def test_values_are_spelled_as_one_would_type_them() -> None:
