@@ -12,6 +12,7 @@ from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.output import Verbs, overview
 from hrm_sweep.cli.run import run
+from hrm_sweep.cli.space import space_app
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
 from hrm_sweep.cli.worker import worker
@@ -38,3 +39,4 @@ app.command()(rules)
 app.command()(doctor)
 app.command(hidden=True)(worker)
 app.add_typer(data_app)
+app.add_typer(space_app)
