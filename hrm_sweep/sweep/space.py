@@ -204,9 +204,12 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, resources, seed, and what failures do."""
+        """What makes trials of two calls comparable: all but name, budget, resources, seed, tracker, and what failures
+        do."""
         may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause"), True)
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
+        for part in ("base", "overrides"):
+            content[part] = {key: value for key, value in content[part].items() if key != "tracker"}
         content["parameters"] = {
             name: {key: value for key, value in one.items() if value not in (None, False, {})}
             for name, one in content["parameters"].items()

@@ -124,6 +124,7 @@ def screen(request: pytest.FixtureRequest, watched: Path) -> Iterator[Screen]:
     one.close()
 
 
+@pytest.mark.proof
 def test_the_table_fits_the_screen_and_tells_what_happens(screen: Screen, request: pytest.FixtureRequest) -> None:
     columns, height = request.node.callspec.params["screen"]
     shown = screen.wait_for(tells_all)
