@@ -10,18 +10,20 @@ from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
+from hrm_sweep.cli.output import Verbs, overview
 from hrm_sweep.cli.run import run
+from hrm_sweep.cli.space import space_app
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
 from hrm_sweep.cli.worker import worker
 
 app = typer.Typer(
+    cls=Verbs,
     name="hrm-sweep",
-    help="Sweep and diagnose the Hierarchical Reasoning Model.",
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.callback(invoke_without_command=True)(overview)
 app.command()(run)
 app.command()(train)
 app.command()(diagnose)
@@ -37,3 +39,4 @@ app.command()(rules)
 app.command()(doctor)
 app.command(hidden=True)(worker)
 app.add_typer(data_app)
+app.add_typer(space_app)

@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from hrm_sweep.cli.complete import studies
 from hrm_sweep.cli.studies import storage_url
 
 
 def dashboard(
-    study: Annotated[str | None, typer.Option(help="Open the page of this study.")] = None,
+    study: Annotated[str | None, typer.Option(help="Open the page of this study.", autocompletion=studies)] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-if TYPE_CHECKING:
-    from rich.console import Console
+from hrm_sweep.cli.output import hint, is_quiet, output_console
 
+if TYPE_CHECKING:
     from hrm_sweep.data import FolderFinding
 
 data_app = typer.Typer(
@@ -79,8 +81,8 @@ def sudoku(
         "hrm-sweep data sudoku",
     ).data
     assert request is not None
-    console = _console()
-    with console.status("building") as status:
+    console = output_console(soft_wrap=True)
+    with output_console(quiet=is_quiet()).status("building") as status:
         built = build_folder(
             request,
             output_dir,
@@ -98,7 +100,7 @@ def sudoku(
             "accuracy on them says nothing about new puzzles"
         )
     preset = "hrm_v1" if size == 9 else "hrm_v1_tiny"
-    console.print(f"next: hrm-sweep train {preset} data_path={built.path}", markup=False)
+    hint(f"next: hrm-sweep train {preset} {shlex.quote(f'data_path={built.path.as_posix()}')}")
 
 
 @data_app.command()
@@ -119,14 +121,16 @@ def show(
         raise UsageError(f"--split {split}: expected train or test")
     opened = open_folder(folder)
     shown = opened.train if split == "train" else opened.test
-    console = _console()
+    console = output_console(soft_wrap=True)
     console.print(facts(opened))
     for drawing in drawings(shown, puzzles, opened.identifiers):
         console.print(drawing)
 
 
 @data_app.command()
-def check(folder: Folder) -> None:
+def check(
+    folder: Folder, as_json: Annotated[bool, typer.Option("--json", help="Print a list of JSON objects.")] = False
+) -> None:
     """Examine a puzzle folder that somebody else made, of any task, and list all that is wrong with it.
 
     Exit code: 0 nothing wrong, or warnings only; 1 errors; 2 not a folder.
@@ -136,10 +140,13 @@ def check(folder: Folder) -> None:
     from hrm_sweep.data import Level, check_folder
 
     findings = check_folder(folder)
-    console = _console()
+    errors = sum(finding.level is Level.ERROR for finding in findings)
+    console = output_console(soft_wrap=True)
+    if as_json:
+        print(json.dumps([{"level": str(f.level), "file": f.file, "message": f.message} for f in findings], indent=1))
+        sys.exit(1 if errors else 0)
     for finding in findings:
         console.print(_line(finding))
-    errors = sum(finding.level is Level.ERROR for finding in findings)
     if not findings:
         console.print(f"{folder}: nothing wrong", markup=False)
     else:
@@ -153,9 +160,3 @@ def _line(finding: FolderFinding) -> str:
 
     colour = {"error": "red", "warning": "yellow"}[finding.level]
     return f"[{colour}]{finding.level:8}[/{colour}]{escape(finding.file)}: {escape(finding.message)}"
-
-
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(highlight=False, soft_wrap=True)

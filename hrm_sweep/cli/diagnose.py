@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli.complete import run_directories, studies
+
 if TYPE_CHECKING:
     from hrm_sweep.diagnosis import Diagnosis, Rule
     from hrm_sweep.errors import HrmSweepError
 
 Runs = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="RUN_DIR...", help="Run directories, ours or of the reference implementation."),
+    typer.Argument(
+        metavar="RUN_DIR...",
+        help="Run directories, ours or of the reference implementation.",
+        autocompletion=run_directories,
+    ),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a report: docs/diagnosis.md.")]
 Explain = Annotated[str | None, typer.Option("--explain", metavar="RULE", help="Print the catalogue entry of a rule.")]
@@ -32,7 +38,10 @@ Metrics = Annotated[
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="The run's all_config.yaml, for --metrics alone.")
 ]
-StudyName = Annotated[str | None, typer.Option("--study", metavar="NAME", help="Diagnose a study instead of runs.")]
+StudyName = Annotated[
+    str | None,
+    typer.Option("--study", metavar="NAME", help="Diagnose a study instead of runs.", autocompletion=studies),
+]
 Storage = Annotated[
     str | None,
     typer.Option(help="With --study: URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),

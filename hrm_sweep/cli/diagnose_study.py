@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hrm_sweep.cli.output import hint, is_quiet
 from hrm_sweep.cli.studies import storage_url, study_command
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def diagnose_one_study(name: str, storage: str | None, *, as_json: bool, write_s
         print_diagnosis(diagnosis, Console(highlight=False))
     if write_space is None and not as_json and _asks_for_another_space(diagnosis):
         command = study_command(study, "diagnose", "--study", name, "--write-space", "FILE")
-        typer.echo(f"\nnext: {command}  # the search space that this asks for")
+        hint(f"\nnext: {command}  # the search space that this asks for")
     if write_space is not None:
         for line in _write(study, evidence, diagnosis, write_space):
             typer.echo(line, err=as_json)  # JSON stays alone on its stream
@@ -80,5 +81,5 @@ def _write(study: Study, evidence: StudyEvidence, diagnosis: StudyDiagnosis, pat
         f"wrote {path}:",
         *changes,
         *said,
-        f"next: {study_command(study, 'run', str(path))}",
+        *([] if is_quiet() else [f"next: {study_command(study, 'run', path.as_posix())}"]),
     ]

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrm_sweep.cli.complete import run_directories
 from hrm_sweep.cli.diagnose import Data, require_rule
+from hrm_sweep.cli.output import is_quiet
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,7 +26,12 @@ if TYPE_CHECKING:
 
 
 def fix(
-    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="A run directory, ours or of the reference.")],
+    run: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RUN_DIR", help="A run directory, ours or of the reference.", autocompletion=run_directories
+        ),
+    ],
     arguments: Annotated[
         list[str] | None,
         typer.Argument(metavar="[key=value ...]", help="What to change besides; wins over the remedy."),
@@ -64,7 +71,7 @@ def fix(
     patched, changes = _patched(evidence, prescription, changes_asked)
     target, directory = _places(run, out, run_dir, train)
     _check(patched, train)
-    words = sys.argv[1:] if sys.argv[1:2] == ["fix"] else ["fix", str(run)]
+    words = sys.argv[1:] if sys.argv[1:2] == ["fix"] else ["fix", run.as_posix()]
     command = shlex.join(["hrm-sweep", *words])
     _write(target, patched, command, diagnosis, evidence, changes, prescription)
     report.written(prescription, changes, target, try_it=None if train else f"{command} --run")
@@ -282,8 +289,8 @@ class _Report:
         for line in [*change_lines(changes), *left_out_lines(prescription)]:
             self._say(f"  {line}")
         self._say(f"written: {target}")
-        if try_it is not None:
-            self._say(f"next: {shlex.join(['hrm-sweep', 'train', str(target)])}")
+        if try_it is not None and not is_quiet():
+            self._say(f"next: {shlex.join(['hrm-sweep', 'train', target.as_posix()])}")
             self._say(f"  or: {try_it}  # and compare")
 
     def end(self, after: Figures | None, directory: Path | None = None) -> None:

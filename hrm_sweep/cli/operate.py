@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli.complete import studies
+from hrm_sweep.cli.output import hint
 from hrm_sweep.cli.studies import STORAGE_OPTION, storage_url, study_command
 
 if TYPE_CHECKING:
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from hrm_sweep.sweep.status import StudyStatus
     from hrm_sweep.sweep.study import Study
 
-_STUDY = typer.Argument(help="Name of a study.")
+_STUDY = typer.Argument(help="Name of a study.", autocompletion=studies)
 
 
 def status(
@@ -69,7 +71,7 @@ def stop(
         print(f"{study}: {trials}: will write a checkpoint and end, within 40 s")
     else:
         print(f"{study}: {trials}: will go on to the end; no other will be started (--now: checkpoint and end)")
-    print(f"continue with: {_run(opened)}")
+    hint(f"continue with: {_run(opened)}")
 
 
 def retry(
@@ -104,7 +106,7 @@ def retry(
         return
     for one in found:
         print(f"trial {one.retry_of} ({one.cause or 'no cause known'}): due again, as attempt {one.number}")
-    print(f"run them with: {_run(opened)}")
+    hint(f"run them with: {_run(opened)}")
 
 
 def reap(
@@ -140,7 +142,7 @@ def reap(
         f"{study}: {len(found.recovered) + len(found.ended)} ended, {len(found.alive) + len(found.left)} left running"
     )
     if found.recovered:
-        print(f"they continue with: {_run(opened)}")
+        hint(f"they continue with: {_run(opened)}")
 
 
 def _open(study: str, storage: str | None) -> Study:
@@ -158,6 +160,8 @@ def _run(study: Study) -> str:
 def _status_lines(now: StudyStatus) -> Iterator[str]:
     import time
 
+    from hrm_sweep.report.pace import span
+
     yield (
         f"{now.name}: {now.ended} of {now.budget} trials ended, {len(now.workers)} running, "
         f"{now.due} to be retried, {now.left} not started"
@@ -168,9 +172,9 @@ def _status_lines(now: StudyStatus) -> Iterator[str]:
     if now.retried:
         yield f"attempts that failed before a retry: {_counted(now.retried)}"
     for worker in now.workers:
-        line = f"worker {worker.host} {worker.pid}: trial {worker.trial} for {_span(time.time() - worker.since)}"
+        line = f"worker {worker.host} {worker.pid}: trial {worker.trial} for {span(time.time() - worker.since)}"
         if worker.state != "alive":
-            line += f", {worker.state}: last heard {_span(time.time() - worker.heard)} ago"
+            line += f", {worker.state}: last heard {span(time.time() - worker.heard)} ago"
         yield line
     if now.foreign:
         numbers = ", ".join(map(str, now.foreign))
@@ -183,6 +187,8 @@ def _status_lines(now: StudyStatus) -> Iterator[str]:
 
 
 def _rate_lines(now: StudyStatus) -> Iterator[str]:
+    from hrm_sweep.report.pace import span
+
     if now.is_reached:
         yield "the budget is reached"
     elif now.rate is None or now.hours_left is None:
@@ -190,7 +196,7 @@ def _rate_lines(now: StudyStatus) -> Iterator[str]:
     else:
         rate = now.rate
         yield f"rate: {rate.per_hour:.3g} trials an hour, from the last {rate.trials} that ended"
-        best, expected, worst = (_span(3600 * hours) for hours in now.hours_left)
+        best, expected, worst = (span(3600 * hours) for hours in now.hours_left)
         while_running = "" if any(worker.state == "alive" for worker in now.workers) else "once it runs again, "
         yield (
             f"time left: {while_running}about {expected} ({best} to {worst}), if the trials to come take as long "
@@ -200,11 +206,3 @@ def _rate_lines(now: StudyStatus) -> Iterator[str]:
 
 def _counted(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
-
-
-def _span(seconds: float) -> str:
-    """A time for people: 40 s, 12 min, 3.5 h, 4.1 days."""
-    for limit, unit, size in ((100, "s", 1), (100 * 60, "min", 60), (48 * 3600, "h", 3600)):
-        if seconds < limit:
-            return f"{seconds / size:.{0 if unit != 'h' else 1}f} {unit}"
-    return f"{seconds / 86400:.1f} days"

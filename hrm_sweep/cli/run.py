@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hrm_sweep.cli.complete import spaces, studies
+from hrm_sweep.cli.output import is_quiet, output_console
 from hrm_sweep.cli.studies import storage_url, study_command
 
 if TYPE_CHECKING:
@@ -33,6 +35,7 @@ def run(
         typer.Argument(
             metavar="[SPACE] [key=value ...]",
             help="A shipped search space or a YAML file (default: quickstart), and what to change in every trial.",
+            autocompletion=spaces,
         ),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, help="Trials of the whole study, retries not counted.")] = None,
@@ -40,7 +43,9 @@ def run(
         float | None, typer.Option(min=0, help="Start no new trial after this time, in this call.")
     ] = None,
     jobs: Annotated[str | None, typer.Option(help="Trials at once: a number, auto, or 0: only make the study.")] = None,
-    study: Annotated[str | None, typer.Option(help="Name of the study (default: the name of the space).")] = None,
+    study: Annotated[
+        str | None, typer.Option(help="Name of the study (default: the name of the space).", autocompletion=studies)
+    ] = None,
     storage: Annotated[
         str | None,
         typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
@@ -66,6 +71,9 @@ def run(
     artifacts: Annotated[
         str | None, typer.Option(help="URL through which hosts that share no file system hand on run directories.")
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
+    ] = False,
 ) -> None:
     """Run a study: draw, train, prune and diagnose trials until the budget is reached. Run it again to continue.
 
@@ -77,33 +85,50 @@ def run(
 
     Example: hrm-sweep run act_and_cycles epochs=80 --trials 30
     """
-    from rich.console import Console
-
     from hrm_sweep.sweep.storage import quiet_optuna
 
     quiet_optuna()
     url = storage_url(storage)
-    console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())  # in a file, a line stays a line
     space, where = _space(list(arguments or []), study, url)
     space = _with_options(
         space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
     )
-    fleet = _fleet(engine, workers, threads, address, time_limit, partition, artifacts)
-    sys.exit(_run(space, where, url, seed, hours, fleet, console, starts_trials=jobs != "0"))
+    place = _place(engine, workers, threads, address, time_limit, partition, artifacts)
+    fleet = _Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
+    sys.exit(_run(space, where, url, seed, fleet, _Voice.of(as_json)))
+
+
+@dataclass(frozen=True)
+class _Voice:
+    """Where a call says what. `progress` is silent with --quiet; `results` has warnings, complaints and the summary."""
+
+    progress: Console
+    results: Console
+    as_json: bool
+
+    @staticmethod
+    def of(as_json: bool) -> _Voice:
+        return _Voice(output_console(stderr=as_json, quiet=is_quiet()), output_console(stderr=as_json), as_json)
 
 
 @dataclass(frozen=True)
 class _Fleet:
-    """Which engine, and what the command line says about its workers."""
+    """Which engine, and what the command line says about the workers of this call.
+
+    hours          after which no trial is started; None leaves it to the space.
+    starts_trials  false where the study is only made.
+    """
 
     engine: str
     workers: int | None
     threads: int | None
     place: Place
     artifacts: str | None
+    hours: float | None
+    starts_trials: bool
 
 
-def _fleet(
+def _place(
     engine: str,
     workers: int | None,
     threads: int | None,
@@ -111,8 +136,8 @@ def _fleet(
     time_limit: str | None,
     partition: str | None,
     artifacts: str | None,
-) -> _Fleet:
-    """Raises UsageError for an option that the engine has no use for."""
+) -> Place:
+    """Where the workers go. Raises UsageError for an option that the engine has no use for."""
     from hrm_sweep.errors import UsageError
     from hrm_sweep.sweep.artifacts import require_artifacts
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, require_engine
@@ -134,7 +159,7 @@ def _fleet(
     if artifacts is not None:
         require_artifacts(artifacts)
     limit = None if time_limit is None else minutes(time_limit)
-    return _Fleet(engine, workers, threads, Place(address, limit, partition), artifacts)
+    return Place(address, limit, partition)
 
 
 def _space(arguments: list[str], study: str | None, url: str) -> tuple[SearchSpace, str]:
@@ -188,17 +213,7 @@ def _with_options(  # each option is one of the command line
     return space_from_mapping(content, where)
 
 
-def _run(
-    space: SearchSpace,
-    where: str,
-    url: str,
-    seed: int | None,
-    hours: float | None,
-    fleet: _Fleet,
-    console: Console,
-    *,
-    starts_trials: bool,
-) -> int:
+def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, voice: _Voice) -> int:
     from rich.markup import escape
 
     from hrm_sweep.cli.run_display import shown_study
@@ -222,11 +237,11 @@ def _run(
         share = share_elsewhere(resources, configs, fleet.workers, fleet.threads)
     else:
         share = share_out(resources, configs)
-    hours = study.space.budget.hours if hours is None else hours
-    _announce(study, report, share, hours, console)
-    if not starts_trials:
+    hours = study.space.budget.hours if fleet.hours is None else fleet.hours
+    _announce(study, report, share, hours, voice)
+    if not fleet.starts_trials:
         worker = study_command(study, "worker", "--study", study.name)
-        console.print(f"no trial is started here; on each host that is to run some: {escape(worker)}")
+        voice.results.print(f"no trial is started here; on each host that is to run some: {escape(worker)}")
         return 0
     until = None if hours is None else time.time() + 3600 * hours
     plan = WorkerPlan(
@@ -242,11 +257,11 @@ def _run(
     engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
     if patiently(lambda: account(study)).is_reached:
-        console.print("the budget was reached before: nothing to run; --trials N makes it larger")
+        voice.progress.print("the budget was reached before: nothing to run; --trials N makes it larger")
         ended = conduct(study, engine, 0)
     else:
-        interrupts = _Interrupts(lambda line: console.print(line), _continue_with(study))
-        with interrupts, shown_study(study, console, began) as show:
+        interrupts = _Interrupts(lambda line: voice.progress.print(line), _continue_with(study))
+        with interrupts, shown_study(study, voice.progress, began) as show:
             ended = conduct(
                 study,
                 engine,
@@ -254,11 +269,11 @@ def _run(
                 until=until,
                 wish=interrupts.wish,
                 show=lambda _account: show(),
-                say=lambda line: console.print(f"[red]{line}[/red]"),
+                say=lambda line: voice.results.print(f"[red]{line}[/red]"),
             )
     if fleet.artifacts is not None:
         _fetch_best(study, fleet.artifacts)
-    return _conclude(study, ended, time.monotonic() - began, console)
+    return _conclude(study, ended, time.monotonic() - began, voice)
 
 
 def _fetch_best(study: Study, artifacts: str) -> None:
@@ -275,12 +290,12 @@ def _fetch_best(study: Study, artifacts: str) -> None:
             raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
-def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, console: Console) -> None:
+def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, voice: _Voice) -> None:
     """What will be done, and what should be known before it is."""
     from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
     from hrm_sweep.sweep.storage import shown
 
-    space, budget = study.space, study.space.budget
+    console, space, budget = voice.progress, study.space, study.space.budget
     limit = "" if hours is None else f", {hours:g} hours of this call"
     processes = space.resources.processes
     together = f"{processes} processes and " if processes > 1 else ""
@@ -297,15 +312,17 @@ def _announce(study: Study, report: SpaceReport, share: Share, hours: float | No
     for line in facts:
         console.print(line)
     for line in warnings:
-        console.print(f"[bold red]WARNING[/bold red] {line}")
+        voice.results.print(f"[bold red]WARNING[/bold red] {line}")
     for line in report.warnings:
-        console.print(f"[yellow]warning[/yellow] {line}")
+        voice.results.print(f"[yellow]warning[/yellow] {line}")
 
 
-def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) -> int:
+def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> int:
     """Measure the best trial, print the summary, and say how it ended."""
+    import json
+
     from hrm_sweep.errors import HrmSweepError
-    from hrm_sweep.report.terminal import Summary, summary_lines
+    from hrm_sweep.report.terminal import Summary, summary_lines, summary_mapping
     from hrm_sweep.sweep.holdout import best_trial, measure_holdout
     from hrm_sweep.sweep.view import importances, study_view
 
@@ -330,15 +347,20 @@ def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) 
         unseen_problem=problem,
         importances=shares,
         importances_of=n,
-        next_commands=_next_commands(study, ended),
+        next_commands=() if is_quiet() else _next_commands(study, ended),
     )
-    for line in summary_lines(summary):
-        console.print(line)
-    if ended.account.streak is not None and not ended.account.is_reached:
-        console.print(_hopeless(study, ended.account.streak))
     if ended.interrupted and not ended.account.is_reached:
-        return 130
-    return 0 if ended.account.is_reached and best is not None else 1
+        code = 130
+    else:
+        code = 0 if ended.account.is_reached and best is not None else 1
+    if voice.as_json:
+        print(json.dumps({**summary_mapping(summary), "budget_reached": ended.account.is_reached, "exit_code": code}))
+    else:
+        for line in summary_lines(summary):
+            voice.results.print(line)
+    if ended.account.streak is not None and not ended.account.is_reached:
+        voice.results.print(_hopeless(study, ended.account.streak))
+    return code
 
 
 def _hopeless(study: Study, streak: Streak) -> str:

@@ -21,10 +21,15 @@ def shown_study(study: Study, console: Console, began: float) -> Iterator[Callab
     """Yield a function to call at every look at the study; it draws what has changed."""
     from rich.live import Live
 
-    from hrm_sweep.report.terminal import live_table, plain_line
+    from hrm_sweep.report.live_table import LiveTable
+    from hrm_sweep.report.terminal import plain_line
+    from hrm_sweep.sweep.paces import Paces
     from hrm_sweep.sweep.view import study_view
 
-    if not console.is_terminal:
+    if console.quiet:
+        yield lambda: None
+        return
+    if not console.is_terminal or console.is_dumb_terminal:
         # What earlier calls did was printed by them.
         states = {line.number: line.state for line in study_view(study, 0).trials if line.state != "running"}
 
@@ -39,11 +44,11 @@ def shown_study(study: Study, console: Console, began: float) -> Iterator[Callab
         print_changes()  # what ended since the last look
         return
 
+    paces = Paces(study)
     with Live(console=console, auto_refresh=False, transient=True) as live:
 
         def draw() -> None:
-            view = study_view(study, time.monotonic() - began)
-            live.update(live_table(view, console.height - 6), refresh=True)
+            live.update(LiveTable(study_view(study, time.monotonic() - began, paces)), refresh=True)
 
         yield _not_too_often(draw, _DRAW_EVERY_S)
 

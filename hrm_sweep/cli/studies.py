@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli import complete
+
 if TYPE_CHECKING:
     from hrm_sweep.sweep.study import Study
 
@@ -16,13 +18,11 @@ STORAGE_OPTION = typer.Option(help="URL of the database (default: sqlite:///tria
 def storage_url(given: str | None) -> str:
     """The storage that is meant: the option, the environment, or the default. Raises UsageError for an option with a
     password in it."""
-    import os
-
-    from hrm_sweep.sweep.storage import DEFAULT_STORAGE, STORAGE_VARIABLE, refuse_password
+    from hrm_sweep.sweep.storage import chosen_storage, refuse_password
 
     if given:
         refuse_password(given)
-    return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+    return chosen_storage(given)
 
 
 def study_command(study: Study, *words: str) -> str:
@@ -67,7 +67,7 @@ def studies(
 
 
 def clean(
-    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    study: Annotated[str, typer.Argument(help="Name of a study.", autocompletion=complete.studies)],
     storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
     """Remove the checkpoints of a study's trials. Metrics, configs and diagnoses stay.

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from hrm_sweep.cli.complete import presets, run_directories
+from hrm_sweep.cli.output import is_quiet, output_console
+
 if TYPE_CHECKING:
     from hrm_sweep.config import RunConfig
     from hrm_sweep.runs import RunDirectory
@@ -23,13 +26,22 @@ DEFAULT_PRESET = "hrm_v1"
 def train(
     arguments: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PRESET_OR_FILE] [key=value ...]", help="What to train, and what to change in it."),
+        typer.Argument(
+            metavar="[PRESET_OR_FILE] [key=value ...]",
+            help="What to train, and what to change in it.",
+            autocompletion=presets,
+        ),
     ] = None,
-    run_dir: Annotated[Path | None, typer.Option(help="Where the run is written.")] = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="Where the run is written.", autocompletion=run_directories)
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the run in --run-dir.")] = False,
     processes: Annotated[
         int, typer.Option(min=1, help="Processes that train it together, on a GPU each or on the CPU.")
     ] = 1,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
+    ] = False,
 ) -> None:
     """Train one HRM.
 
@@ -55,15 +67,20 @@ def train(
     if run_dir is None and config.checkpoint_path is not None:
         run_dir = Path(config.checkpoint_path)
     directory = RunDirectory(run_dir or _new_folder(source or DEFAULT_PRESET))
-    sys.exit(train_in(config, directory, resume, processes))
+    sys.exit(train_in(config, directory, resume, processes, as_json=as_json))
 
 
 def _new_folder(source: str) -> Path:
     return Path("trials") / "runs" / f"{Path(source).stem}-{datetime.now():%Y%m%d-%H%M%S}"
 
 
-def train_in(config: RunConfig, directory: RunDirectory, resume: bool, processes: int = 1) -> int:
+def train_in(
+    config: RunConfig, directory: RunDirectory, resume: bool, processes: int = 1, *, as_json: bool = False
+) -> int:
     """Train with progress on the terminal; returns the exit code: 0 done, 1 failed, 130 interrupted."""
+    import dataclasses
+    import json
+
     from hrm_sweep.planning.lint import lint
     from hrm_sweep.report.progress import show_progress
     from hrm_sweep.runs import State, StopReason
@@ -71,8 +88,8 @@ def train_in(config: RunConfig, directory: RunDirectory, resume: bool, processes
 
     prepared = prepare(config, processes=processes)  # raises before anything is written
     for finding in lint(prepared.config, prepared.data.train.metadata, processes):
-        print(finding, flush=True)
-    path = shlex.quote(str(directory.path))
+        print(finding, flush=True, file=sys.stderr if as_json else sys.stdout)
+    path = shlex.quote(directory.path.as_posix())
     interrupted: StopReason | None = None
 
     def interrupt(number: int, frame: FrameType | None) -> None:
@@ -84,7 +101,8 @@ def train_in(config: RunConfig, directory: RunDirectory, resume: bool, processes
     for name in ("SIGINT", "SIGTERM", "SIGUSR2"):
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), interrupt)
-    with show_progress(directory, prepared.length) as view:
+    console = output_console(stderr=as_json, quiet=is_quiet())
+    with show_progress(directory, prepared.length, console) as view:
         status = run_training(
             config,
             directory,
@@ -94,12 +112,16 @@ def train_in(config: RunConfig, directory: RunDirectory, resume: bool, processes
             on_row=view.show,
             say=view.say,
         )
-        if status.state is State.FAILED:
-            view.say(f"next: hrm-sweep diagnose {path}")
-            return 1
-        if interrupted:
+        failed = status.state is State.FAILED
+        if interrupted and not failed:
             view.say(f"continue with: hrm-sweep train --resume --run-dir {path}")
-            return 130
-        view.say(f"run directory: {directory.path}")
-        view.say(f"next: hrm-sweep diagnose {path}")
-        return 0
+        else:
+            view.say(f"run directory: {directory.path.as_posix()}")
+            view.say(f"next: hrm-sweep diagnose {path}")
+    if as_json:
+        print(json.dumps({"run_dir": directory.path.as_posix(), **dataclasses.asdict(status)}, indent=1))
+    elif is_quiet() and failed:
+        print(f"error: {directory.path.as_posix()}: {status.message}", file=sys.stderr)
+    elif is_quiet():
+        print(directory.path.as_posix())
+    return 1 if failed else 130 if interrupted else 0

@@ -2,7 +2,7 @@
 
 Keys and meaning follow the reference implementation (HRM_SPEC), so that its users read and write the same file. Ours
 besides: `data`, `device`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_when_solved`, `max_seconds`,
-`micro_batch_size` (the reference leaves out keys that it does not know).
+`micro_batch_size`, `tracker` (the reference leaves out keys that it does not know).
 """
 
 from __future__ import annotations
@@ -150,6 +150,7 @@ class RunConfig(Section):
     checkpoint: bool = True
     stop_when_solved: Fraction | None = None
     max_seconds: PositiveFloat | None = None
+    tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
 
     @model_validator(mode="before")
     @classmethod

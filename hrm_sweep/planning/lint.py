@@ -12,6 +12,7 @@ from enum import StrEnum
 from hrm_sweep.config import RunConfig
 from hrm_sweep.config.schedule import RunLength, uneven_shares
 from hrm_sweep.data import SplitMetadata
+from hrm_sweep.runs.trackers import missing_tracker
 
 FEW_STEPS = 100
 """Below this many optimizer steps nothing is learned: a model of 0.13 M parameters solves its first 4x4 puzzle around
@@ -43,6 +44,8 @@ def lint(config: RunConfig, train: SplitMetadata, processes: int = 1) -> list[Li
     findings = list(_length_findings(config, train, length)) + list(_switched_off_findings(config))
     if problem := uneven_shares(config, processes):
         findings.append(LintFinding(Level.ERROR, "global_batch_size", problem))
+    if problem := missing_tracker(config):
+        findings.append(LintFinding(Level.ERROR, "tracker", problem))
     return sorted(findings, key=lambda finding: finding.level is not Level.ERROR)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
 from hrm_sweep.config.schedule import RunLength
+from hrm_sweep.report.pace import Pace
 from hrm_sweep.runs import MetricRow, RunDirectory
 
 _PLAIN_LINE_EVERY_S = 10.0
@@ -28,17 +28,17 @@ def duration(seconds: float) -> str:
 
 
 class View:
-    """Shows rows and lines of one run. The time left is taken from the measured time of the last rows."""
+    """Shows rows and lines of one run."""
 
     def __init__(self, log: Path, length: RunLength, console: Console) -> None:
         self._log = log
         self._length = length
         self._console = console
         self._exact: float | None = None
-        self._recent: list[MetricRow] = []
+        self._pace = Pace(length.intervals * length.eval_interval, length.eval_interval)
         self._last_line = -_PLAIN_LINE_EVERY_S
         self._progress: Progress | None = None
-        if console.is_terminal:
+        if console.is_terminal and not console.is_dumb_terminal and not console.quiet:
             self._progress = Progress(
                 TextColumn("{task.fields[epoch]}"),
                 BarColumn(bar_width=None),
@@ -51,11 +51,11 @@ class View:
 
     def show(self, row: MetricRow) -> None:
         """A row was written."""
+        self._pace.add(row)
         if row.kind == "eval":
             self._exact = row.get("exact_accuracy")
             self.say(self._evaluation(row))
             return
-        self._recent = [*self._recent[-20:], row]
         if self._progress is not None:
             self._progress.update(
                 self._task, completed=row.step, epoch=f"epoch {row.epoch:.0f}", facts=self._facts(row)
@@ -84,10 +84,8 @@ class View:
             parts.append(f"exact {self._exact:.1%}")
         if (steps := row.get("act_steps")) is not None:
             parts.append(f"ACT {steps:.1f}")
-        first = self._recent[0]
-        if row.step > first.step:
-            rate = (row.time_s - first.time_s) / (row.step - first.step)
-            parts.append(f"{duration(rate * (self._length.trained_steps - row.step))} left")
+        if (left := self._pace.left()) is not None:
+            parts.append(f"{left} left")
         return "  ".join(parts)
 
     def __enter__(self) -> View:
@@ -101,7 +99,7 @@ class View:
 
 
 @contextlib.contextmanager
-def show_progress(directory: RunDirectory, length: RunLength) -> Iterator[View]:
-    """A View on standard output for the run in `directory`."""
-    with View(directory.log, length, Console(file=sys.stdout)) as view:
+def show_progress(directory: RunDirectory, length: RunLength, console: Console) -> Iterator[View]:
+    """A View on `console` for the run in `directory`."""
+    with View(directory.log, length, console) as view:
         yield view

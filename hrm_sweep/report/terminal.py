@@ -1,4 +1,4 @@
-"""A study in the terminal: the live table of its trials, and the summary at its end. Draws, decides nothing."""
+"""A study in the terminal: a line for each change, and the summary at its end. Draws, decides nothing."""
 
 from __future__ import annotations
 
@@ -6,15 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rich.console import Group, RenderableType
 from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from hrm_sweep.diagnosis.statistics import wilson
+from hrm_sweep.report.pace import TimeLeft
 from hrm_sweep.report.progress import duration
 
-_STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "retried": "dim"}
+STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "retried": "dim"}
 
 
 @dataclass(frozen=True)
@@ -27,6 +25,8 @@ class TrialLine:
     latest, best  value of the last and of the best evaluation.
     said    whose remedy it is, why it was pruned or failed, what the diagnosis leads with.
     remedy_of  number of the trial that it is the remedy of; None for any other.
+    curve   values of its evaluations, in their order.
+    left    until it ends, if it goes on to its end; None where nothing was measured.
     """
 
     number: int
@@ -38,11 +38,21 @@ class TrialLine:
     best: float | None = None
     said: str = ""
     remedy_of: int | None = None
+    curve: Sequence[float] = ()
+    left: TimeLeft | None = None
+
+    @property
+    def is_in_trouble(self) -> bool:
+        return self.state in ("pruned", "failed", "retried")
 
 
 @dataclass(frozen=True)
 class StudyView:
-    """A study as the table shows it. `ended` and `budget` count trials, retries not among them."""
+    """A study as the table shows it. `ended` and `budget` count trials, retries not among them.
+
+    left_s  seconds until the budget is reached, at the measured rate: (at best, expected, at worst); None where too few
+            trials have ended to measure one.
+    """
 
     name: str
     metric: str
@@ -51,6 +61,7 @@ class StudyView:
     budget: int
     running_s: float
     trials: Sequence[TrialLine]
+    left_s: tuple[float, float, float] | None = None
 
     @property
     def best(self) -> TrialLine | None:
@@ -67,52 +78,16 @@ def spelled(values: Mapping[str, Any], *, short: bool = False) -> str:
     )
 
 
-def live_table(view: StudyView, rows: int) -> RenderableType:
-    """The running trials and the last that ended, at most `rows` of them."""
-    table = Table(box=None, pad_edge=False, header_style="bold", expand=True)
-    shown = _most_telling(view, rows)
-    # Fixed widths: in a narrow terminal the long texts give way, not the numbers.
-    for heading, width in (("trial", 5), ("state", 8), ("epoch", 7), ("now", 5), ("best", 5)):
-        table.add_column(heading, justify="right" if heading != "state" else "left", no_wrap=True, width=width)
-    table.add_column("values", overflow="ellipsis", no_wrap=True, ratio=3)
-    if any(trial.said for trial in shown):
-        table.add_column("", overflow="ellipsis", no_wrap=True, ratio=2)
-    for trial in shown:
-        epoch = "" if trial.epochs is None else f"{trial.epoch or 0}/{trial.epochs}"
-        table.add_row(
-            str(trial.number),
-            Text(trial.state, style=_STYLES[trial.state]),
-            epoch,
-            _number(trial.latest),
-            _number(trial.best),
-            escape(spelled(trial.values, short=True)),
-            *([escape(trial.said)] if len(table.columns) > 6 else []),
-        )
-    best = view.best
-    leader = f"best {view.metric} {_number(best.best)} (trial {best.number})" if best else "none completed yet"
-    head = f"[bold]{view.name}[/bold]  {view.ended} of {view.budget} trials, {duration(view.running_s)}, {leader}"
-    return Group(Text.from_markup(head), table)
-
-
-def _most_telling(view: StudyView, rows: int) -> list[TrialLine]:
-    running = [trial for trial in view.trials if trial.state == "running"]
-    ended = [trial for trial in view.trials if trial.state != "running"]
-    room = max(1, rows - len(running))
-    shown = [*running[-rows:], *ended[-room:]]
-    if view.best is not None and view.best not in shown:
-        shown.append(view.best)
-    return sorted(shown, key=lambda trial: trial.number)
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3f}"
+def number(value: float | None) -> str:
+    """A value of the objective, in five characters where it is a share."""
+    return "" if value is None else f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 
 
 def plain_line(trial: TrialLine, metric: str) -> str:
     """One line for a trial that has just changed its state, where there is no terminal to draw a table in."""
     parts = [f"trial {trial.number}: {trial.state}"]
     if trial.state == "complete":
-        parts.append(f"{metric} {_number(trial.best)}")
+        parts.append(f"{metric} {number(trial.best)}")
     if trial.state == "running":
         parts.append(spelled(trial.values))
     parts.append(trial.said)
@@ -152,7 +127,7 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     if best is None:
         yield "no trial completed, so there is no best configuration"
     else:
-        yield f"best: trial {best.number}, {view.metric} {_number(best.best)} on the puzzles it was selected by"
+        yield f"best: trial {best.number}, {view.metric} {number(best.best)} on the puzzles it was selected by"
         yield f"  {escape(spelled(best.values))}"
         if summary.best_config:
             yield f"  {escape(summary.best_config)}"
@@ -186,6 +161,27 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         yield f"  {escape(command)}  [dim]# {escape(why)}[/dim]"
 
 
+def summary_mapping(summary: Summary) -> dict[str, Any]:
+    """The summary for programs."""
+    view, best = summary.view, summary.view.best
+    states = [trial.state for trial in view.trials]
+    return {
+        "schema_version": 1,
+        "study": view.name,
+        "metric": view.metric,
+        "trials": {state: states.count(state) for state in sorted(set(states))},
+        "budget": view.budget,
+        "seconds": round(view.running_s, 3),
+        "best": None
+        if best is None
+        else {"trial": best.number, "value": best.best, "values": dict(best.values), "config": summary.best_config},
+        "unseen": None if summary.unseen is None else {"exact_accuracy": summary.unseen[0], "n": summary.unseen[1]},
+        "unseen_problem": summary.unseen_problem,
+        "importances": dict(summary.importances),
+        "importances_of": summary.importances_of,
+    }
+
+
 def _remedy_lines(view: StudyView) -> Iterator[str]:
     """Each remedy beside the trial that it is the remedy of."""
     by_number = {trial.number: trial for trial in view.trials}
@@ -197,7 +193,7 @@ def _remedy_lines(view: StudyView) -> Iterator[str]:
         changed = {key: value for key, value in trial.values.items() if before.values.get(key) != value}
         yield (
             f"  trial {trial.number}  {escape(spelled(changed, short=True))}  {escape(trial.said)}: {view.metric} "
-            f"{_number(before.best) or 'none'} -> {_number(trial.best) or 'none'}, {trial.state}"
+            f"{number(before.best) or 'none'} -> {number(trial.best) or 'none'}, {trial.state}"
         )
 
 

@@ -68,6 +68,11 @@ class RunDirectory:
         return self.checkpoints / "best.pt"
 
     @property
+    def tracker(self) -> Path:
+        """What the tracker that the config asks for was told so far."""
+        return self.path / "tracker.json"
+
+    @property
     def lock(self) -> Path:
         return self.path / ".lock"
 

@@ -45,6 +45,7 @@ from hrm_sweep.sweep.samplers import AnySampler, Exhaustive, Tpe
 DEFAULT_SPACE = "quickstart"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TAKEN_NAMES = {"runs", "artifacts"}  # folders of their own under trials/
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for a device
 _METRICS = Literal["exact_accuracy", "accuracy", "loss", "lm_loss"]
 
 
@@ -203,9 +204,12 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, resources, seed, and what failures do."""
+        """What makes trials of two calls comparable: all but name, budget, resources, seed, tracker, and what failures
+        do."""
         may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause"), True)
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
+        for part in ("base", "overrides"):
+            content[part] = {key: value for key, value in content[part].items() if key != "tracker"}
         content["parameters"] = {
             name: {key: value for key, value in one.items() if value not in (None, False, {})}
             for name, one in content["parameters"].items()
@@ -248,6 +252,8 @@ def require_name(name: str, where: str) -> None:
             f"{where}: {name!r} cannot be the name of a study: expected letters, digits, dots, dashes and underscores, "
             f"and not {' or '.join(sorted(_TAKEN_NAMES))}"
         )
+    if name.endswith(".") or _DEVICE.fullmatch(name):
+        raise SpaceError(f"{where}: {name!r} cannot be the name of a folder on Windows; choose another one")
 
 
 def _without_sampler_kind(line: str) -> str:

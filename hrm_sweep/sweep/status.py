@@ -54,6 +54,10 @@ class Rate:
     high: float
     trials: int
 
+    def seconds_for(self, trials: int) -> tuple[float, float, float]:
+        """How long so many trials take: (at best, expected, at worst)."""
+        return 3600 * trials / self.high, 3600 * trials / self.per_hour, 3600 * trials / self.low
+
 
 @dataclass(frozen=True)
 class StudyStatus:

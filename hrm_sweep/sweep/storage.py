@@ -55,6 +55,11 @@ def quiet_optuna() -> None:
     optuna.logging.disable_default_handler()
 
 
+def chosen_storage(given: str | None) -> str:
+    """The storage that is meant: the one given, that of the environment, or the default."""
+    return given or os.environ.get(STORAGE_VARIABLE) or DEFAULT_STORAGE
+
+
 def shown(url: str) -> str:
     """The storage's address without its password."""
     try:

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
+from hrm_sweep.report.pace import TimeLeft
 from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.paces import Paces
 from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
+from hrm_sweep.sweep.status import measured_rate
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study
 
@@ -20,23 +23,38 @@ _STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialSt
 _FEWEST_FOR_IMPORTANCES = 4
 
 
-def study_view(study: Study, running_s: float) -> StudyView:
-    """The study with all its trials as they stand. A trial whose values are still being drawn is left out."""
+def study_view(study: Study, running_s: float, paces: Paces | None = None) -> StudyView:
+    """The study with all its trials as they stand. A trial whose values are still being drawn is left out.
+
+    Times left are told where `paces` of earlier looks are given.
+    """
     trials = patiently(study.trials)
     all_chains = patiently(study.chains)
     last = {chain.last.number for chain in all_chains}
+    running = [chain for chain in all_chains if chain.last.state is TrialState.RUNNING]
+    left = {} if paces is None else paces.look(running)
     maximize = study.space.objective.goal == "maximize"
     lines = [
-        _line(trial, maximize, study.space.epochs_of(values_of(trial)), is_last=trial.number in last)
+        _line(trial, maximize, study.space.epochs_of(values_of(trial)), trial.number in last, left.get(trial.number))
         for trial in trials
         if trial.state.is_finished() or is_drawn(study.space, values_of(trial))
     ]
-    ended = sum(study.has_ended(chain) for chain in all_chains)
-    metric = study.space.objective.metric
-    return StudyView(study.name, metric, maximize, ended, study.space.budget.trials, running_s, lines)
+    ended = [chain for chain in all_chains if study.has_ended(chain)]
+    budget = study.space.budget.trials
+    rate = None if paces is None or len(ended) >= budget else measured_rate(ended, trials)
+    return StudyView(
+        name=study.name,
+        metric=study.space.objective.metric,
+        maximize=maximize,
+        ended=len(ended),
+        budget=budget,
+        running_s=running_s,
+        trials=lines,
+        left_s=None if rate is None else rate.seconds_for(budget - len(ended)),
+    )
 
 
-def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, *, is_last: bool) -> TrialLine:
+def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, is_last: bool, left: TimeLeft | None) -> TrialLine:
     state = _STATES.get(trial.state, "running")
     if state == "failed" and not is_last:
         state = "retried"
@@ -53,6 +71,8 @@ def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, *, is_last: bo
         best=trial.value if trial.state is TrialState.COMPLETE else best,
         said=_said(trial),
         remedy_of=trial.user_attrs.get(attributes.REMEDY_OF),
+        curve=tuple(value for _, value in sorted(trial.intermediate_values.items())),
+        left=left,
     )
 
 

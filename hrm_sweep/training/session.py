@@ -13,8 +13,11 @@ from hrm_sweep.config.schedule import RunLength, uneven_shares
 from hrm_sweep.data import open_folder
 from hrm_sweep.data.resolve import with_data, with_data_path
 from hrm_sweep.errors import ConfigError, DataError, DiskFullError, HrmSweepError, NonFiniteError, RunDirectoryError
+from hrm_sweep.evaluation.accuracy import data_shape
 from hrm_sweep.evaluation.device import Device
+from hrm_sweep.model.hrm import HRM
 from hrm_sweep.runs import Cause, MetricRow, RunDirectory, State, Status, StopReason, write_status
+from hrm_sweep.runs.trackers import Tracking, require_tracker
 from hrm_sweep.training.loop import Prepared, Run
 from hrm_sweep.training.ranks import Ranks
 
@@ -27,12 +30,14 @@ _MAY_CHANGE = {
     "checkpoint_path",
     "checkpoint_every_eval",
     "data",
+    "tracker",
 }
 
 
 def prepare(config: RunConfig, *, rank: int = 0, processes: int = 1) -> Prepared:
     """Check everything that can be checked before a file is written. Raises ConfigError or DataError."""
     require_equal_shares(config, processes)
+    require_tracker(config)
     device = Device.choose(config, rank=rank, processes=processes)
     config = with_data(config)
     assert config.data_path is not None
@@ -84,6 +89,12 @@ def run_training(
         )
     with directory.locked():
         status = Status.starting()
+        tracking = Tracking(config, directory, lambda: count_parameters(config), say)
+
+        def row_written(row: MetricRow) -> None:
+            tracking.row(row)
+            on_row(row)
+
         try:
             if threads is not None:
                 torch.set_num_threads(threads)
@@ -93,16 +104,19 @@ def run_training(
                 write_config(config, directory.config)
             write_status(directory.status, status)
             if processes == 1:
-                run = Run(prepare(config), directory, status, stop, on_row, say, Ranks.alone())
-                status = run.train(resume)
+                prepared = prepare(config)
+                tracking.open()
+                status = Run(prepared, directory, status, stop, row_written, say, Ranks.alone()).train(resume)
             else:
                 # Here, for not every build of torch has what it needs.
                 from hrm_sweep.training.group import SharedRun, train_together
 
                 require_equal_shares(config, processes)
+                require_tracker(config)
                 each = max(1, torch.get_num_threads() // processes)
                 job = SharedRun(with_data(config), directory, status, resume, each)
-                status = train_together(job, processes, stop=stop, on_row=on_row, say=say)
+                tracking.open()
+                status = train_together(job, processes, stop=stop, on_row=row_written, say=say)
                 if status.state is State.FAILED:
                     say(f"failed ({status.cause}): {status.message}")
         except Exception as error:  # the border of a run: whatever happened becomes its cause
@@ -111,11 +125,20 @@ def run_training(
                 traceback.print_exc()
             say(f"failed ({cause}): {message}")
             status = status.ended(State.FAILED, cause=cause, exit_code=1, message=message)
+        tracking.close(failed=status.state is State.FAILED)
         try:
             write_status(directory.status, status)
         except (DiskFullError, OSError) as error:
             say(f"status.json could not be written: {error}")
         return status
+
+
+def count_parameters(config: RunConfig) -> int:
+    """How many numbers the optimizer of this configuration trains. Its data folder is there."""
+    data = open_folder(Path(str(with_data(config).data_path)))
+    with torch.device("meta"), torch.random.fork_rng(devices=[]):
+        model = HRM(config.arch, data_shape(data.train), torch.float32)
+    return sum(parameter.numel() for parameter in model.parameters())
 
 
 def explain_failure(error: BaseException) -> tuple[Cause, str]:

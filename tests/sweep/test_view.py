@@ -9,12 +9,14 @@ import pytest
 from optuna.trial import TrialState
 from small_studies import MakeStudy
 
-from hrm_sweep.config import RunConfig, load_config
+from hrm_sweep.config import RunConfig, config_from_mapping, load_config, write_config
 from hrm_sweep.errors import StudyError
-from hrm_sweep.runs import Owner
+from hrm_sweep.report.pace import TimeLeft
+from hrm_sweep.runs import MetricRow, MetricsWriter, Owner
 from hrm_sweep.sweep import resources
 from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.holdout import best_trial, known_holdout, measure_holdout
+from hrm_sweep.sweep.paces import Paces
 from hrm_sweep.sweep.space import Resources
 from hrm_sweep.sweep.study import Study
 from hrm_sweep.sweep.view import importances, study_view
@@ -52,6 +54,31 @@ def test_a_trial_is_shown_with_its_values_its_progress_and_what_is_said_of_it(ma
     assert third.said == "oom: out of memory"
     assert (fourth.values, fourth.epoch, fourth.best) == (four.values, 10, 0.5)
     assert retry.retry_of == 2
+
+
+def test_times_left_are_measured_or_not_told(make_study: MakeStudy) -> None:
+    study = make_study(budget={"trials": 9})
+    paces = Paces(study)
+    for _ in range(2):
+        study.optuna.tell(begin(study).trial, 0.5)
+    running, elsewhere = begin(study), begin(study)
+    seen = study_view(study, 12.0, paces)
+    assert seen.left_s is None  # two ends bound one span of time
+    assert [line.left for line in seen.trials] == [None] * 4
+    study.optuna.tell(begin(study).trial, 0.5)
+    directory = study.run_directory(running.number)
+    directory.path.mkdir(parents=True)
+    write_config(config_from_mapping({"epochs": 40, "eval_interval": 10}, "test"), directory.config)
+    with MetricsWriter(directory.metrics) as writer:
+        for epoch in (1.0, 2.0):
+            writer.write(MetricRow("train", 5 * round(epoch), epoch, 3 * epoch))
+    seen = study_view(study, 13.0, paces)
+    assert seen.left_s is not None
+    soonest, expected, latest = seen.left_s
+    assert 0 < soonest < expected < latest
+    assert seen.trials[running.number].left == TimeLeft(3.0 * 38, at_least=True)
+    assert seen.trials[elsewhere.number].left is None  # its files cannot be seen from here
+    assert study_view(study, 14.0).left_s is None
 
 
 def test_importances_are_given_with_the_number_of_trials_they_rest_on(make_study: MakeStudy) -> None:
