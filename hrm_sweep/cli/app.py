@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.best import best
 from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
@@ -31,6 +32,7 @@ app.command()(status)
 app.command()(stop)
 app.command()(retry)
 app.command()(reap)
+app.command()(best)
 app.command()(studies)
 app.command()(clean)
 app.command()(rules)
