@@ -11,6 +11,7 @@ from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
+from hrm_sweep.cli.report import report
 from hrm_sweep.cli.run import run
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
@@ -32,6 +33,7 @@ app.command()(status)
 app.command()(stop)
 app.command()(retry)
 app.command()(reap)
+app.command()(report)
 app.command()(best)
 app.command()(studies)
 app.command()(clean)
