@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from hrm_sweep.cli.best import best
+from hrm_sweep.cli.best import best, export
 from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
@@ -35,6 +35,7 @@ app.command()(retry)
 app.command()(reap)
 app.command()(report)
 app.command()(best)
+app.command()(export)
 app.command()(studies)
 app.command()(clean)
 app.command()(rules)

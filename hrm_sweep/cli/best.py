@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -55,6 +57,39 @@ def best(
     else:
         for line in _said(opened, found):
             typer.echo(line)
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet, or is empty.")],
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
+) -> None:
+    """Write the best trial of a study as a run directory that the reference's own evaluation reads.
+
+    all_config.yaml and step_N, its weights at its best evaluation. The puzzle folder is named by its full path.
+
+    Example: hrm-sweep export quickstart checkpoints/quickstart
+    """
+    from hrm_sweep.config.reference import not_official
+    from hrm_sweep.data.resolve import data_folder
+    from hrm_sweep.errors import StudyError
+    from hrm_sweep.evaluation.export import export_checkpoint, require_free
+    from hrm_sweep.sweep.best import best_of
+
+    require_free(target)
+    found = best_of(_opened(study, storage))
+    checkpoint = found.directory.best_checkpoint
+    if not checkpoint.is_file():
+        raise StudyError(
+            f"{checkpoint}: not there, so the weights of trial {found.trial} are not here; was it cleaned away, or "
+            "did the trial run elsewhere?"
+        )
+    weights = export_checkpoint(checkpoint, found.config, data_folder(found.config).absolute(), target)
+    typer.echo(f"trial {found.trial}: {weights.parent / 'all_config.yaml'}, {weights}")
+    for line in not_official(found.config):
+        typer.echo(f"note: {line}", err=True)
+    typer.echo(f"evaluate it with: {shlex.join(['python', 'evaluate.py', f'checkpoint={weights.absolute()}'])}")
+    typer.echo(f"next: {shlex.join(['hrm-sweep', 'diagnose', str(target)])}")
 
 
 def _opened(study: str, storage: str | None) -> Study:

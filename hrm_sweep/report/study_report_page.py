@@ -199,8 +199,9 @@ def table(grid: Grid, *, tall: bool = False) -> Html:
         for row in grid.rows
     )
     content = element("table", element("thead", element("tr", head)), element("tbody", body), class_="sortable")
-    scrolls = {"tabindex": 0, "role": "region", "aria_label": "Table of trials"} if tall else {}
-    return element("div", content, class_="scroll tall" if tall else "scroll", **scrolls)
+    if not tall:
+        return element("div", content, class_="scroll")
+    return element("div", content, class_="scroll tall", tabindex=0, role="region", aria_label="Table of trials")
 
 
 def _figures(figures: Sequence[Figure]) -> Html | None:

@@ -117,7 +117,7 @@ def _csv_cell(value: object) -> object:
 
 
 def report_json(report: StudyReport) -> str:
-    """Everything that the report says, for programs. In one line: indented, thousands of trials take seconds to write."""
+    """Everything that the report says, for programs, in one line: indented, thousands of trials take seconds."""
     return json.dumps(_mapping(report), allow_nan=False) + "\n"
 
 
