@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from hrm_sweep.cli.best import best, export
+from hrm_sweep.cli.compare import compare
 from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
@@ -34,6 +35,7 @@ app.command()(stop)
 app.command()(retry)
 app.command()(reap)
 app.command()(report)
+app.command()(compare)
 app.command()(best)
 app.command()(export)
 app.command()(studies)

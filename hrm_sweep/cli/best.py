@@ -101,16 +101,17 @@ def _opened(study: str, storage: str | None) -> Study:
 
 
 def _said(study: Study, found: Best) -> Iterator[str]:
-    from hrm_sweep.report.scores import is_share, share_with_interval
+    from hrm_sweep.diagnosis.figures import Share
+    from hrm_sweep.report.scores import is_share
     from hrm_sweep.report.terminal import spelled
 
     metric = study.space.objective.metric
     score = f"{found.value:.4g}"
     if found.puzzles is not None and is_share(metric):
-        score = share_with_interval(found.value, found.puzzles)
+        score = str(Share(found.value, found.puzzles))
     yield f"{study.name}: trial {found.trial}, {metric} {score} on the puzzles it was selected by"
     if found.holdout is not None:
-        unseen = share_with_interval(found.holdout.exact_accuracy, found.holdout.n)
+        unseen = Share(found.holdout.exact_accuracy, found.holdout.n)
         yield f"on puzzles that selection never saw: {unseen}"
     yield f"  {spelled(found.values)}"
     yield f"  {found.directory.config.as_posix()}"

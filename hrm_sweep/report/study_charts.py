@@ -8,11 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hrm_sweep.diagnosis.figures import Share
 from hrm_sweep.diagnosis.regions import Concentration, Region, Relation
 from hrm_sweep.diagnosis.study_evidence import End, StudyParameter, StudyTrial
+from hrm_sweep.report.figures_html import Figure
 from hrm_sweep.report.html import Html, element, joined
 from hrm_sweep.report.scales import Scale, fitted, linear, spelled
-from hrm_sweep.report.scores import Share, is_share
+from hrm_sweep.report.scores import is_share
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport, plural
 from hrm_sweep.report.study_sections import ranked_importances
 from hrm_sweep.report.svg import BOTTOM, LEFT, RIGHT, TOP, axes, drawing, path_data
@@ -22,17 +24,6 @@ MOST_MARKS = 1500
 _RANKED = 10  # trials whose intervals are drawn
 _BINS = 10
 _ENDS = (("complete", End.COMPLETE), ("pruned", End.PRUNED), ("failed", End.FAILED))
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A figure ready for the page. legend: (classes of a mark or curve, what it stands for)."""
-
-    key: str
-    title: str
-    unit: str
-    drawing: Html
-    legend: tuple[tuple[str, str], ...] = ()
 
 
 # Scores over epochs and over the study --------------------------------------------------------------------------------

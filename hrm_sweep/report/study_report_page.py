@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from hrm_sweep.diagnosis import Finding, Verdict
+from hrm_sweep.report.figures_html import figures
 from hrm_sweep.report.findings_html import evidence_table, quiet_findings, remedy
 from hrm_sweep.report.html import Html, element, joined, page
 from hrm_sweep.report.study_charts import (
-    Figure,
     history,
     importance_bars,
     intervals,
@@ -17,7 +15,8 @@ from hrm_sweep.report.study_charts import (
     parameter_charts,
 )
 from hrm_sweep.report.study_report import StudyReport
-from hrm_sweep.report.study_sections import Grid, Section, fired, headline, sections
+from hrm_sweep.report.study_sections import Section, fired, headline, sections
+from hrm_sweep.report.tables_html import table
 
 MOST_TRIALS = 1000
 """Rows of the table of trials. A browser takes a second for ten thousand of them, and nobody reads them."""
@@ -86,13 +85,13 @@ def _best(part: Section, report: StudyReport) -> Html:
         aria_label="Values",
     )
     configuration = element("details", element("summary", "Configuration"), element("pre", best.config_text))
-    figures = [figure for figure in (intervals(report), learning_curves(report), history(report)) if figure is not None]
+    drawn = [figure for figure in (intervals(report), learning_curves(report), history(report)) if figure is not None]
     return joined(
         _score(report),
         values,
         element("p", best.config_path, class_="path"),
         (element("p", sentence) for sentence in report.rests_on()),
-        _figures(figures),
+        figures(drawn),
         configuration,
     )
 
@@ -126,16 +125,16 @@ def _searched(part: Section, report: StudyReport) -> Html:
         class_="facts",
     )
     grid = table(part.grid) if part.grid is not None else None
-    return joined(facts, grid, _figures(parameter_charts(report)))
+    return joined(facts, grid, figures(parameter_charts(report)))
 
 
 def _map(part: Section, report: StudyReport) -> Html:
-    return joined(_plain(part, report), _figures(outcome_charts(report)))
+    return joined(_plain(part, report), figures(outcome_charts(report)))
 
 
 def _importances(part: Section, report: StudyReport) -> Html:
     figure = importance_bars(report)
-    return joined(_sentences(part), _figures([figure]) if figure is not None else None)
+    return joined(_sentences(part), figures([figure]) if figure is not None else None)
 
 
 def _findings(part: Section, report: StudyReport) -> Html:
@@ -171,70 +170,3 @@ def _finding(finding: Finding) -> Html:
 def _next(part: Section, report: StudyReport) -> Html:
     rows = (element("li", why, ": ", element("code", command)) for command, why in report.next_commands)
     return element("ul", rows, class_="lines")
-
-
-# Tables and figures ---------------------------------------------------------------------------------------------------
-
-
-def table(grid: Grid, *, tall: bool = False) -> Html:
-    """A table that a reader sorts by its headings."""
-    numeric = [any(row[column].number is not None for row in grid.rows) for column in range(len(grid.headings))]
-    head = (
-        element("th", heading, scope="col", class_="num" if number else None)
-        for heading, number in zip(grid.headings, numeric, strict=True)
-    )
-    body = (
-        element(
-            "tr",
-            (
-                element(
-                    "td",
-                    element("span", cell.text, class_=f"state {cell.text}") if heading == "state" else cell.text,
-                    class_="num" if number else "text" if heading == "said" else None,
-                    data_value=None if cell.number is None else repr(float(cell.number)),
-                )
-                for cell, heading, number in zip(row, grid.headings, numeric, strict=True)
-            ),
-        )
-        for row in grid.rows
-    )
-    content = element("table", element("thead", element("tr", head)), element("tbody", body), class_="sortable")
-    if not tall:
-        return element("div", content, class_="scroll")
-    return element("div", content, class_="scroll tall", tabindex=0, role="region", aria_label="Table of trials")
-
-
-def _figures(figures: Sequence[Figure]) -> Html | None:
-    return element("div", (_figure(figure) for figure in figures), class_="charts") if figures else None
-
-
-def _figure(figure: Figure) -> Html:
-    legend = [element("li", _key(style), text) for style, text in figure.legend]
-    return element(
-        "figure",
-        element("figcaption", element("strong", figure.title), " ", element("span", figure.unit, class_="unit")),
-        figure.drawing,
-        element("ul", legend, class_="legend") if legend else None,
-        class_="chart",
-        id=f"{figure.key}-figure",
-    )
-
-
-def _key(style: str) -> Html:
-    """A sample for the legend."""
-    kind, *states = style.split()
-    if kind in ("curve", "whisker"):
-        shape = element("path", d="M1 6H19", class_=style)
-    elif kind in ("stack", "region"):
-        shape = element("rect", x=2, y=1, width=16, height=10, class_=style)
-    elif states[0] == "leader":
-        shape = element("circle", cx=10, cy=6, r=4.5, class_=style)
-    elif states[0] == "complete":
-        shape = element("circle", cx=10, cy=6, r=4, class_=style)
-    elif states[0] == "pruned":
-        shape = element("path", d="M6 3h8l-4 7z", class_=style)
-    elif states[0] in ("failed", "retried"):
-        shape = element("path", d="M7 3l6 6m0 -6l-6 6", class_=f"mark cross {states[0]}")
-    else:
-        shape = element("path", d="M7 3h6v6h-6z", class_=style)
-    return element("svg", shape, viewBox="0 0 20 12", class_="key", aria_hidden="true")

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep.diagnosis.finding import json_number
-from hrm_sweep.report.scores import Share
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport
 from hrm_sweep.report.study_sections import Grid, headline, sections
 
@@ -140,8 +139,8 @@ def _mapping(report: StudyReport) -> dict[str, Any]:
             "value": json_number(best.value),
             "values": dict(best.values),
             "config": best.config_path,
-            "selection": _share(report.selection),
-            "unseen": _share(best.unseen),
+            "selection": None if report.selection is None else report.selection.to_mapping(),
+            "unseen": None if best.unseen is None else best.unseen.to_mapping(),
             "unseen_problem": best.unseen_problem,
             "ties": None if best.ties is None else list(best.ties),
         },
@@ -187,9 +186,3 @@ def _trial(trial: ReportedTrial) -> dict[str, Any]:
         "train_flops": trial.train_flops,
         "said": line.said,
     }
-
-
-def _share(share: Share | None) -> dict[str, Any] | None:
-    if share is None:
-        return None
-    return {"share": share.share, "n": share.n, "interval": list(share.interval)}

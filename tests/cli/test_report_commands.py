@@ -191,8 +191,8 @@ def test_every_form_of_the_report_tells_of_the_same_study(studied: Path, said: S
     assert told["best"]["trial"] == 0
     assert told["best"]["values"] == {"lr": 3e-3}
     assert told["best"]["unseen"]["n"] == told["best"]["selection"]["n"] == 50
-    low, high = told["best"]["unseen"]["interval"]
-    assert 0 <= low < told["best"]["unseen"]["share"] < high <= 1
+    unseen = told["best"]["unseen"]
+    assert 0 <= unseen["low"] < unseen["share"] < unseen["high"] <= 1
     assert told["trials"][0]["best"] == told["best"]["value"]
     assert {each["end"] for each in told["endings"]} >= {"failed (nan)", "pruned by zero_accuracy"}
     rows = list(csv.DictReader(files["csv"].read_text().splitlines()))
