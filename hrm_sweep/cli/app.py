@@ -14,6 +14,7 @@ from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.report import report
 from hrm_sweep.cli.run import run
+from hrm_sweep.cli.show import show
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
 from hrm_sweep.cli.worker import worker
@@ -36,6 +37,7 @@ app.command()(retry)
 app.command()(reap)
 app.command()(report)
 app.command()(compare)
+app.command()(show)
 app.command()(best)
 app.command()(export)
 app.command()(studies)

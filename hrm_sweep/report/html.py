@@ -16,7 +16,7 @@ from hrm_sweep.runs import replaced_atomically
 _UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What HTML or UTF-8 does not allow: control characters, and halves of a pair, from undecodable file names."""
 
-_VOID = frozenset({"meta", "rect", "circle", "path"})  # what has no end tag while it is empty
+_VOID = frozenset({"br", "meta", "rect", "circle", "path"})  # what has no end tag while it is empty
 
 
 class Html(str):
