@@ -56,16 +56,16 @@ def show(
     split = open_folder(facts.path).test
     watched = watch_checkpoint(recorded.config, checkpoint, split, _indices(split, puzzles, index or []))
     drawn = [
-        solving(int(example), *parts, watched.metadata.vocab_size)
-        for example, *parts in zip(
-            watched.examples,
-            watched.inputs,
-            watched.labels,
-            watched.predictions,
-            watched.q_halt,
-            watched.q_continue,
-            strict=True,
+        solving(
+            int(watched.examples[n]),
+            watched.inputs[n],
+            watched.labels[n],
+            watched.predictions[n],
+            watched.q_halt[n],
+            watched.q_continue[n],
+            watched.metadata.vocab_size,
         )
+        for n in range(len(watched.examples))
     ]
     if html is not None:
         from hrm_sweep.report.solving_page import solving_page

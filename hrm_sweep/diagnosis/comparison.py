@@ -16,6 +16,7 @@ from hrm_sweep.data import open_folder, take_examples
 from hrm_sweep.diagnosis.evidence import Evidence
 from hrm_sweep.diagnosis.figures import Share
 from hrm_sweep.diagnosis.gather import gather_evidence
+from hrm_sweep.diagnosis.statistics import Floats
 from hrm_sweep.errors import DataError
 from hrm_sweep.evaluation.selection import evenly_spaced, subset_indices
 from hrm_sweep.runs.formats import Curves, Series
@@ -54,11 +55,11 @@ class ComparedRun:
         series = rows.get(column)
         return series if series is not None and len(series) else None
 
-    def epochs(self, series: Series) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def epochs(self, series: Series) -> Floats:
         """The epochs at which a series was measured, NaN where they are not known."""
         if self.epochs_per_step is None:
             return np.full(len(series), np.nan)
-        return series.step * self.epochs_per_step
+        return np.asarray(series.step * self.epochs_per_step, dtype=np.float64)
 
 
 Numbered = tuple[int, ComparedRun]

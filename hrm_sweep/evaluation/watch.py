@@ -40,17 +40,18 @@ class Watched:
 
     @property
     def steps(self) -> int:
-        return self.predictions.shape[1]
+        return int(self.predictions.shape[1])
 
     @property
     def counted(self) -> NDArray[np.bool_]:
         """(N, S) whether a cell counts."""
-        return self.labels != IGNORED_LABEL
+        return np.asarray(self.labels != IGNORED_LABEL, dtype=np.bool_)
 
     @property
     def wrong(self) -> NDArray[np.bool_]:
         """(N, M, S) whether a cell counts and is answered wrongly."""
-        return (self.predictions != self.labels[:, None]) & self.counted[:, None]
+        differs = self.predictions != self.labels[:, None]
+        return np.asarray(differs & self.counted[:, None], dtype=np.bool_)
 
     @property
     def changed(self) -> NDArray[np.bool_]:
@@ -61,7 +62,7 @@ class Watched:
     @property
     def solved(self) -> NDArray[np.bool_]:
         """(N, M) whether every counted cell is right."""
-        return ~self.wrong.any(axis=2)
+        return np.asarray(~self.wrong.any(axis=2), dtype=np.bool_)
 
     @property
     def halts_after(self) -> NDArray[np.int64]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from chromium import browser, opened
+from chromium import opened
 from mixed_study import make_mixed_study
 
 from hrm_sweep.config import load_config
@@ -36,12 +35,6 @@ OURS = FIXTURES / "runs" / "healthy"
 OFFICIAL = FIXTURES / "official_runs" / "healthy"
 PHONE, DESK = 390, 1280
 PAGES = ("report", "compare", "show", "diagnose")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    with browser() as launched:
-        yield launched
 
 
 @pytest.fixture(scope="module")
@@ -84,9 +77,9 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 @pytest.mark.parametrize("width", [PHONE, DESK])
 @pytest.mark.parametrize("name", PAGES)
 def test_no_error_no_request_and_nothing_wider_than_the_page(
-    chromium: Any, pages: dict[str, str], name: str, width: int
+    browser: Any, pages: dict[str, str], name: str, width: int
 ) -> None:
-    with opened(chromium, pages[name], width=width) as seen:
+    with opened(browser, pages[name], width=width) as seen:
         assert seen.errors == []
         assert seen.requests == [pages[name]]
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= width
@@ -100,8 +93,8 @@ def column(page: Any, number: int) -> list[str]:
     return found
 
 
-def test_a_press_on_a_heading_sorts_the_table_and_says_so(chromium: Any, pages: dict[str, str]) -> None:
-    with opened(chromium, pages["report"], width=DESK) as seen:
+def test_a_press_on_a_heading_sorts_the_table_and_says_so(browser: Any, pages: dict[str, str]) -> None:
+    with opened(browser, pages["report"], width=DESK) as seen:
         page = seen.page
         scores = column(page, 3)
         assert len(scores) == 70
@@ -128,8 +121,8 @@ def shown_steps(page: Any) -> list[str]:
     return [text.split(":")[0] for text in found]
 
 
-def test_a_puzzle_is_stepped_by_buttons_and_by_arrow_keys(chromium: Any, pages: dict[str, str]) -> None:
-    with opened(chromium, pages["show"], width=PHONE) as seen:
+def test_a_puzzle_is_stepped_by_buttons_and_by_arrow_keys(browser: Any, pages: dict[str, str]) -> None:
+    with opened(browser, pages["show"], width=PHONE) as seen:
         page = seen.page
         assert shown_steps(page) == ["step 1"]
         page.get_by_label("Next step").first.click()
@@ -149,15 +142,15 @@ def test_a_puzzle_is_stepped_by_buttons_and_by_arrow_keys(chromium: Any, pages: 
         assert seen.errors == []
 
 
-def test_where_little_motion_is_wanted_nothing_plays(chromium: Any, pages: dict[str, str]) -> None:
-    with opened(chromium, pages["show"], width=DESK, reduced_motion="reduce") as seen:
+def test_where_little_motion_is_wanted_nothing_plays(browser: Any, pages: dict[str, str]) -> None:
+    with opened(browser, pages["show"], width=DESK, reduced_motion="reduce") as seen:
         assert seen.page.get_by_label("Play or pause").count() == 0
         assert seen.page.get_by_label("Next step").count() == 2
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_on_paper_everything_is_there(chromium: Any, pages: dict[str, str], name: str) -> None:
-    with opened(chromium, pages[name], width=794) as seen:  # A4 at 96 dots an inch
+def test_on_paper_everything_is_there(browser: Any, pages: dict[str, str], name: str) -> None:
+    with opened(browser, pages[name], width=794) as seen:  # A4 at 96 dots an inch
         seen.page.emulate_media(media="print")
         assert seen.page.evaluate("document.documentElement.scrollWidth") <= 794
         assert seen.page.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
@@ -165,8 +158,8 @@ def test_on_paper_everything_is_there(chromium: Any, pages: dict[str, str], name
             assert len(shown_steps(seen.page)) == 8
 
 
-def test_without_its_script_a_page_shows_everything(chromium: Any, pages: dict[str, str]) -> None:
-    with opened(chromium, pages["show"], width=DESK, java_script_enabled=False) as seen:
+def test_without_its_script_a_page_shows_everything(browser: Any, pages: dict[str, str]) -> None:
+    with opened(browser, pages["show"], width=DESK, java_script_enabled=False) as seen:
         assert len(shown_steps(seen.page)) == 8
-    with opened(chromium, pages["report"], width=DESK, java_script_enabled=False) as seen:
+    with opened(browser, pages["report"], width=DESK, java_script_enabled=False) as seen:
         assert len(column(seen.page, 1)) == 70

@@ -17,7 +17,7 @@ from hrm_sweep.diagnosis.figures import Share
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 OURS = FIXTURES / "runs" / "healthy"
-REFERENCE = FIXTURES / "official_runs" / "healthy"
+REFERENCE = FIXTURES / "official_runs" / "single_step"
 SUDOKU = FIXTURES / "sudoku-4x4"
 
 Edit = Callable[..., Path]
