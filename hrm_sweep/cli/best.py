@@ -36,9 +36,6 @@ def best(
     Example: hrm-sweep best quickstart --yaml > best.yaml
     """
     from hrm_sweep.config import config_text
-    from hrm_sweep.config.reference import not_official, official_command
-    from hrm_sweep.config.spelling import train_command
-    from hrm_sweep.data.resolve import data_folder
     from hrm_sweep.errors import UsageError
     from hrm_sweep.sweep.best import best_of
 
@@ -49,8 +46,13 @@ def best(
     if as_yaml:
         typer.echo(config_text(found.config), nl=False)
     elif command:
+        from hrm_sweep.config.spelling import train_command
+
         typer.echo(train_command(found.config))
     elif official:
+        from hrm_sweep.config.reference import not_official, official_command
+        from hrm_sweep.data.resolve import data_folder
+
         typer.echo(official_command(found.config, data_folder(found.config).absolute()))
         for line in not_official(found.config):
             typer.echo(f"note: {line}", err=True)

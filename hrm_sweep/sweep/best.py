@@ -10,7 +10,6 @@ from typing import Any
 from optuna.trial import FrozenTrial
 
 from hrm_sweep.config import RunConfig, load_config
-from hrm_sweep.data.resolve import with_data_path
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import RunDirectory, read_metrics
 from hrm_sweep.sweep import attributes
@@ -63,6 +62,8 @@ def config_of(study: Study, trial: FrozenTrial, directory: RunDirectory) -> RunC
     that lies elsewhere."""
     if directory.is_run():
         return load_config(directory.config)
+    from hrm_sweep.data.resolve import with_data_path  # a tenth of a second, which is seldom needed
+
     seed = trial.user_attrs.get(attributes.SEED)
     values = values_of(trial) if seed is None else {"seed": seed, **values_of(trial)}
     return with_data_path(study.space.config(values, where=f"trial {trial.number}"))
