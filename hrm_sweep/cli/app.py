@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.best import best, export
+from hrm_sweep.cli.compare import compare
 from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
@@ -11,7 +13,9 @@ from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.output import Verbs, overview
+from hrm_sweep.cli.report import report
 from hrm_sweep.cli.run import run
+from hrm_sweep.cli.show import show
 from hrm_sweep.cli.space import space_app
 from hrm_sweep.cli.studies import clean, studies
 from hrm_sweep.cli.train import train
@@ -33,6 +37,11 @@ app.command()(status)
 app.command()(stop)
 app.command()(retry)
 app.command()(reap)
+app.command()(report)
+app.command()(compare)
+app.command()(show)
+app.command()(best)
+app.command()(export)
 app.command()(studies)
 app.command()(clean)
 app.command()(rules)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -225,7 +225,7 @@ def text_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterato
         inner = _section_of(field.annotation)
         if inner is not None:
             yield from text_keys(inner, f"{prefix}{name}.")
-        elif str in (field.annotation, *get_args(field.annotation)):
+        elif get_origin(field.annotation) is not list and str in (field.annotation, *get_args(field.annotation)):
             yield prefix + name
 
 

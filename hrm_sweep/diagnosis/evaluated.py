@@ -17,6 +17,7 @@ from hrm_sweep.evaluation.accuracy import data_shape
 from hrm_sweep.evaluation.act import ActBehaviour, act_behaviour
 from hrm_sweep.evaluation.attention_layout import swapped_attention
 from hrm_sweep.evaluation.device import Device
+from hrm_sweep.evaluation.selection import evenly_spaced
 from hrm_sweep.model.checkpoint import apply_weights, load_weights
 from hrm_sweep.model.hrm import HRM
 
@@ -71,10 +72,10 @@ def _record(
     happen if halting were allowed (halting, act_histogram), and what the model makes of attention whose heads and
     positions are swapped (swapped)."""
     loss_type = config.arch.loss.loss_type
-    watched = act_behaviour(model, test, _spread(test.n_examples, puzzles), loss_type, device)
-    trained = act_behaviour(model, train, _spread(train.n_examples, puzzles), loss_type, device)
+    watched = act_behaviour(model, test, evenly_spaced(test.n_examples, puzzles), loss_type, device)
+    trained = act_behaviour(model, train, evenly_spaced(train.n_examples, puzzles), loss_type, device)
     with swapped_attention(model):
-        swapped = act_behaviour(model, test, _spread(test.n_examples, puzzles), loss_type, device)
+        swapped = act_behaviour(model, test, evenly_spaced(test.n_examples, puzzles), loss_type, device)
     record: dict[str, Any] = {"kind": "eval", "step": step, "epoch": 0.0, "time_s": 0.0, "count": len(watched.solved)}
     if not len(watched.solved):
         return record
@@ -104,11 +105,6 @@ def _record(
         "exact_by_act_steps": {str(number): float(share) for number, share in enumerate(watched.exact_by_step, 1)},
         "act_histogram": watched.histogram.tolist(),
     }
-
-
-def _spread(examples: int, puzzles: int) -> NDArray[np.int64]:
-    """At most `puzzles` indices, evenly spaced over a split."""
-    return np.unique(np.linspace(0, examples - 1, puzzles).astype(np.int64))
 
 
 def _auc(watched: ActBehaviour, solved: NDArray[np.bool_]) -> float:

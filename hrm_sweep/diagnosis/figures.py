@@ -27,6 +27,11 @@ class Share:
     def interval(self) -> tuple[float, float]:
         return wilson(self.share * self.n, self.n)
 
+    def __str__(self) -> str:
+        low, high = self.interval
+        solved = round(self.share * self.n)
+        return f"{self.share:.1%} ({solved:,} of {self.n:,}; 95 % interval {low:.1%} to {high:.1%})"
+
     def to_mapping(self) -> dict[str, Any]:
         low, high = self.interval
         return {"share": self.share, "n": self.n, "low": low, "high": high}

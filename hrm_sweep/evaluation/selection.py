@@ -27,3 +27,8 @@ def subset_indices(subset: Subset, n_examples: int, eval_puzzles: int) -> NDArra
     chosen = min(eval_puzzles, max(1, n_examples // 2))
     picked = order[:chosen] if subset == "selection" else order[chosen : chosen + HOLDOUT_LIMIT]
     return np.sort(picked)
+
+
+def evenly_spaced(n_examples: int, puzzles: int) -> NDArray[np.int64]:
+    """At most `puzzles` indices, evenly spaced over a split."""
+    return np.unique(np.linspace(0, n_examples - 1, puzzles).astype(np.int64)) if n_examples else np.zeros(0, np.int64)

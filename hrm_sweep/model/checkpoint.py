@@ -23,7 +23,12 @@ _PREFIXES = ("_orig_mod.", "model.")
 
 def weights_to_save(model: nn.Module) -> dict[str, Tensor]:
     """The state dict of `model` as the reference writes it, on the CPU."""
-    return {f"model.{name}": tensor.detach().cpu() for name, tensor in model.state_dict().items()}
+    return with_reference_names(model.state_dict())
+
+
+def with_reference_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict of ours with the reference's names, on the CPU."""
+    return {f"model.{name}": tensor.detach().cpu() for name, tensor in weights.items()}
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:

@@ -1,6 +1,6 @@
 """HTML as values: an element escapes what it is given unless that is HTML already, so that nothing untrusted slips in.
 
-A page is one file: style inside, no script, nothing fetched from anywhere.
+A page is one file: style inside, scripts inside where it asks for some, nothing fetched from anywhere.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from pathlib import Path
 
 from hrm_sweep.runs import replaced_atomically
 
-_STYLE = Path(__file__).with_name("style.css")
 _UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 """What HTML or UTF-8 does not allow: control characters, and halves of a pair, from undecodable file names."""
 
-_VOID = frozenset({"meta", "rect", "circle", "path"})  # what has no end tag while it is empty
+_VOID = frozenset({"br", "meta", "rect", "circle", "path"})  # what has no end tag while it is empty
 
 
 class Html(str):
@@ -66,21 +65,23 @@ def element(name: str, /, *content: Content, **attributes: str | float | int | N
 
 
 @cache
-def _style() -> Html:
-    return Html(_STYLE.read_text(encoding="utf-8"))
+def _shipped(name: str) -> Html:
+    """A style sheet or a script that lies beside this file."""
+    return Html(Path(__file__).with_name(name).read_text(encoding="utf-8"))
 
 
-def page(title: str, *body: Content) -> Html:
-    """A whole page."""
+def page(title: str, *body: Content, styles: Iterable[str] = (), scripts: Iterable[str] = ()) -> Html:
+    """A whole page. `styles` and `scripts` name files beside this one that it needs besides style.css."""
     head = element(
         "head",
         element("meta", charset="utf-8"),
         element("meta", name="viewport", content="width=device-width, initial-scale=1"),
         element("meta", name="color-scheme", content="light dark"),
         element("title", title),
-        element("style", _style()),
+        (element("style", _shipped(name)) for name in ("style.css", *styles)),
     )
-    return joined(Html("<!doctype html>\n"), element("html", head, element("body", *body), lang="en"), Html("\n"))
+    last = (element("script", _shipped(name)) for name in scripts)
+    return joined(Html("<!doctype html>\n"), element("html", head, element("body", *body, last), lang="en"), Html("\n"))
 
 
 def write_page(path: Path, content: Html) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import multiprocessing
 from dataclasses import dataclass
 
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from hrm_sweep.config import load_config
 from hrm_sweep.errors import StudyError
 from hrm_sweep.sweep import attributes, child
+from hrm_sweep.sweep.quick_reading import best_trial_id
 from hrm_sweep.sweep.study import Study
 
 
@@ -24,11 +25,8 @@ class Holdout:
 
 def best_trial(study: Study) -> FrozenTrial | None:
     """The completed trial with the best value, the first of equals; None when none completed."""
-    complete = [trial for trial in study.trials() if trial.state is TrialState.COMPLETE]
-    if not complete:
-        return None
-    sign = 1 if study.space.objective.goal == "maximize" else -1
-    return max(complete, key=lambda trial: (sign * (trial.value or 0.0), -trial.number))
+    best = best_trial_id(study.storage, study.id, maximize=study.space.objective.goal == "maximize")
+    return None if best is None else study.storage.get_trial(best)
 
 
 def known_holdout(study: Study, trial: int) -> Holdout | None:

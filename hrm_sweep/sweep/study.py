@@ -67,7 +67,10 @@ class Study:
 
     def first_attempt_of(self, trial: FrozenTrial) -> int:
         """The number of the attempt that `trial` is a retry of, directly or not; its own if it is none."""
-        return next(chain.first.number for chain in self.chains() if trial.number in chain.numbers)
+        while (before := trial.user_attrs.get(attributes.RETRY_OF)) is not None and before < trial.number:
+            found = self.storage.get_trial_id_from_study_id_trial_number(self.id, before)
+            trial = self.storage.get_trial(found)
+        return trial.number
 
     def is_due(self, chain: Chain) -> bool:
         """Whether the last attempt failed in a way that calls for another one, or another one was asked for."""

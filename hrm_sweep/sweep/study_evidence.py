@@ -11,9 +11,10 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.diagnosis import Severity, StudyEvidence
 from hrm_sweep.diagnosis.study_evidence import End, StudyParameter, StudyTrial
 from hrm_sweep.diagnosis.summary import names_a_fault
-from hrm_sweep.runs import RunDirectory, read_metrics
+from hrm_sweep.runs import RunDirectory
 from hrm_sweep.runs.environment import read_environment
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.best import puzzles_behind
 from hrm_sweep.sweep.keys import limits, number_kind
 from hrm_sweep.sweep.parameters import Parameter
 from hrm_sweep.sweep.pruners import PRUNERS
@@ -103,8 +104,5 @@ def _leading(directory: RunDirectory, trial: FrozenTrial) -> str | None:
 def _evaluated_puzzles(study: Study, evidence: StudyEvidence) -> int | None:
     """How many puzzles the best trial was last evaluated on; trials of a study share them."""
     for trial in evidence.ranked[:1]:
-        rows = read_metrics(study.run_directory(trial.number).metrics)
-        counts = [row.get("count") for row in rows if row.kind == "eval"]
-        if counts and counts[-1] is not None and math.isfinite(counts[-1]):
-            return round(counts[-1])
+        return puzzles_behind(study.run_directory(trial.number))
     return None

@@ -31,6 +31,7 @@ from hrm_sweep.errors import ConfigError
         ("run_name=no", "no"),
         ("run_name=2024-06-26", "2024-06-26"),
         ("run_name='7'", "7"),
+        ("eval_save_outputs=[inputs, logits]", ["inputs", "logits"]),
         ("arch.loss.loss_type=softmax_cross_entropy", "softmax_cross_entropy"),
         (" lr =1", 1),
     ],

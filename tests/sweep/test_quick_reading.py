@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from optuna_dashboard import get_note
 from small_studies import STORAGE, MakeStudy
 
+from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.notes import write_note
 from hrm_sweep.sweep.storage import open_storage
 from hrm_sweep.sweep.study import open_study
@@ -78,3 +79,23 @@ def test_a_note_is_what_the_dashboard_reads(make_study: MakeStudy, length: int) 
 def test_what_is_shown_of_a_study_has_no_password(make_study: MakeStudy) -> None:
     study = dataclasses.replace(make_study(), storage_url="postgresql://me:s3cr3t@host/database")
     assert "s3cr3t" not in repr(study)
+
+
+@pytest.mark.parametrize("goal", ["maximize", "minimize"])
+def test_the_best_trial_is_found_without_a_listing(make_study: MakeStudy, goal: str) -> None:
+    study = make_study(objective={"metric": "exact_accuracy", "goal": goal})
+    assert best_trial(study) is None
+    optuna.create_study(study_name="another", storage=study.storage).add_trial(create_trial(value=-9.0))
+    for value in (0.25, float("-inf"), 0.75, float("inf"), 0.75, float("inf"), float("-inf")):
+        study.optuna.add_trial(create_trial(value=value))
+    study.optuna.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 99.0}))
+    best = best_trial(open_study(STORAGE, study.name))
+    assert best is not None
+    assert (best.number, best.value) == ((3, float("inf")) if goal == "maximize" else (1, float("-inf")))
+
+
+def test_the_first_attempt_of_a_retry_is_found(make_study: MakeStudy) -> None:
+    study = make_study()
+    for attrs in ({}, {"retry_of": 0}, {}, {"retry_of": 1}):
+        study.optuna.add_trial(create_trial(value=0.5, user_attrs=attrs))
+    assert [study.first_attempt_of(trial) for trial in study.trials()] == [0, 0, 2, 0]

@@ -1,0 +1,125 @@
+"""`hrm-sweep best` and `hrm-sweep export`: what a study found, in a form that something else takes."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from hrm_sweep.cli.studies import STORAGE_OPTION, storage_url, study_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from hrm_sweep.sweep.best import Best
+    from hrm_sweep.sweep.study import Study
+
+
+def best(
+    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    as_yaml: Annotated[
+        bool, typer.Option("--yaml", help="Print the whole configuration, as a file for train.")
+    ] = False,
+    command: Annotated[bool, typer.Option("--command", help="Print the hrm-sweep train line that trains it.")] = False,
+    official: Annotated[
+        bool, typer.Option("--official", help="Print the pretrain.py line of the reference implementation.")
+    ] = False,
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
+) -> None:
+    """Print the best configuration of a study.
+
+    --yaml and --command give exactly the configuration that was trained. --official names the puzzle folder by its full
+    path, for it is typed in the folder of the reference; what the reference does not have is said on standard error.
+
+    Example: hrm-sweep best quickstart --yaml > best.yaml
+    """
+    from hrm_sweep.config import config_text
+    from hrm_sweep.errors import UsageError
+    from hrm_sweep.sweep.best import best_of
+
+    if as_yaml + command + official > 1:
+        raise UsageError("best: --yaml, --command and --official exclude each other; ask for one of them")
+    opened = _opened(study, storage)
+    found = best_of(opened)
+    if as_yaml:
+        typer.echo(config_text(found.config), nl=False)
+    elif command:
+        from hrm_sweep.config.spelling import train_command
+
+        typer.echo(train_command(found.config))
+    elif official:
+        from hrm_sweep.config.reference import not_official, official_command
+        from hrm_sweep.data.resolve import data_folder
+
+        typer.echo(official_command(found.config, data_folder(found.config).absolute()))
+        for line in not_official(found.config):
+            typer.echo(f"note: {line}", err=True)
+    else:
+        for line in _said(opened, found):
+            typer.echo(line)
+
+
+def export(
+    study: Annotated[str, typer.Argument(help="Name of a study.")],
+    target: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet, or is empty.")],
+    storage: Annotated[str | None, STORAGE_OPTION] = None,
+) -> None:
+    """Write the best trial of a study as a run directory that the reference's own evaluation reads.
+
+    all_config.yaml and step_N, its weights at its best evaluation. The puzzle folder is named by its full path.
+
+    Example: hrm-sweep export quickstart checkpoints/quickstart
+    """
+    from hrm_sweep.config.reference import not_official
+    from hrm_sweep.data.resolve import data_folder
+    from hrm_sweep.errors import StudyError
+    from hrm_sweep.evaluation.export import export_checkpoint, require_free
+    from hrm_sweep.sweep.best import best_of
+
+    require_free(target)
+    found = best_of(_opened(study, storage))
+    checkpoint = found.directory.best_checkpoint
+    if not checkpoint.is_file():
+        raise StudyError(
+            f"{checkpoint}: not there, so the weights of trial {found.trial} are not here; was it cleaned away, or "
+            "did the trial run elsewhere?"
+        )
+    weights = export_checkpoint(checkpoint, found.config, data_folder(found.config).absolute(), target)
+    typer.echo(f"trial {found.trial}: {weights.parent / 'all_config.yaml'}, {weights}")
+    for line in not_official(found.config):
+        typer.echo(f"note: {line}", err=True)
+    typer.echo(f"evaluate it with: {shlex.join(['python', 'evaluate.py', f'checkpoint={weights.absolute()}'])}")
+    typer.echo(f"next: {shlex.join(['hrm-sweep', 'diagnose', str(target)])}")
+
+
+def _opened(study: str, storage: str | None) -> Study:
+    from hrm_sweep.sweep.storage import quiet_optuna
+    from hrm_sweep.sweep.study import open_study
+
+    quiet_optuna()
+    return open_study(storage_url(storage), study)
+
+
+def _said(study: Study, found: Best) -> Iterator[str]:
+    from hrm_sweep.diagnosis.figures import Share
+    from hrm_sweep.report.scores import is_share
+    from hrm_sweep.report.terminal import spelled
+
+    metric = study.space.objective.metric
+    score = f"{found.value:.4g}"
+    if found.puzzles is not None and is_share(metric):
+        score = str(Share(found.value, found.puzzles))
+    yield f"{study.name}: trial {found.trial}, {metric} {score} on the puzzles it was selected by"
+    if found.holdout is not None:
+        unseen = Share(found.holdout.exact_accuracy, found.holdout.n)
+        yield f"on puzzles that selection never saw: {unseen}"
+    yield f"  {spelled(found.values)}"
+    yield f"  {found.directory.config.as_posix()}"
+    for option, what in (
+        ("--yaml", "the whole configuration"),
+        ("--command", "a line that trains it again"),
+        ("--official", "the same for the reference implementation"),
+    ):
+        yield f"next: {study_command(study, 'best', study.name, option)}  # {what}"

@@ -1,0 +1,29 @@
+"""Files that a verb writes because somebody asked for them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+
+def require_file(option: str, path: Path | None) -> None:
+    """Raises UsageError when `path` can be no file; before anything is computed."""
+    from hrm_sweep.errors import UsageError
+
+    if path is not None and path.is_dir():
+        raise UsageError(f"{option} {path}: is a folder; name a file in it, for example {path / 'report'}")
+
+
+def write_text(option: str, path: Path, content: str) -> None:
+    """Write a file whole or not at all, and say so on standard error. Raises UsageError, or DiskFullError."""
+    from hrm_sweep.errors import UsageError
+    from hrm_sweep.runs import replaced_atomically
+
+    require_file(option, path)
+    try:
+        with replaced_atomically(path) as temporary:
+            temporary.write_text(content, encoding="utf-8", errors="replace", newline="\n")
+    except OSError as error:
+        raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); name another file") from None
+    typer.echo(f"written: {path}", err=True)
