@@ -258,11 +258,7 @@ class _Attempt:
             minutes = self.study.space.resources.stall_minutes
             return Outcome.failed(Cause.STALLED, f"no sign of life for {minutes:g} minutes")
         ended_well = status is not None and status.state in (State.COMPLETED, State.STOPPED)
-        if (
-            self.stopping is not None
-            and not ended_itself
-            and not (status is not None and status.state is State.COMPLETED)
-        ):
+        if self.stopping is not None and not (status is not None and status.state is State.COMPLETED):
             return Outcome.failed(Cause.PREEMPTED, f"its worker was asked to end ({self.stopping})")
         if not ended_well:
             full = is_disk_full(self.directory.path)
