@@ -8,6 +8,11 @@ RUN_DIR = "run_dir"
 RETRY_OF = "retry_of"  # number of the attempt before
 ASKED_FOR = "asked_for"  # true for an attempt that somebody asked for, with `hrm-sweep retry`
 REPLICATE_OF = "replicate_of"  # number of an earlier trial with the same values and another seed
+PARAMETERS = "parameters"  # of the model, the puzzle embedding left out
+TRAIN_FLOPS = "train_flops"  # floating-point operations of its optimizer steps
+SECONDS = "seconds"  # of training
+PEAK_BYTES = "peak_bytes"  # the most memory it took
+ACT_STEPS = "act_steps"  # mean number of ACT steps at halting, at its end
 PRUNED_BY = "pruned_by"
 CAUSE = "cause"
 MESSAGE = "message"
@@ -20,4 +25,5 @@ OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on
 # of a study
 STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
+PAGE = "page"  # {at, signature} of what the dashboard shows of the study: when it was last written, and for which state
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}

@@ -129,6 +129,13 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
     return get_storage(storage)
 
 
+def engine_of(storage: BaseStorage) -> sqlalchemy.Engine:
+    """The database below a storage of `open_storage`, which Optuna has wrapped in a cache."""
+    database = getattr(storage, "_backend", storage)
+    assert isinstance(database, QuickReadingStorage)
+    return database.engine
+
+
 def is_outage(error: BaseException) -> bool:
     """Whether the server did not answer, or hung up. SQLAlchemy's error may come as it is or inside one of Optuna's."""
     cause = error.__cause__ if isinstance(error, StorageInternalError) else error
