@@ -292,6 +292,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) 
     from hrm_sweep.errors import HrmSweepError
     from hrm_sweep.report.terminal import Summary, summary_lines
     from hrm_sweep.sweep.holdout import best_trial, measure_holdout
+    from hrm_sweep.sweep.study_page import keep_study_page
     from hrm_sweep.sweep.view import importances, study_view
 
     best, unseen, problem = best_trial(study), None, None
@@ -305,6 +306,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, console: Console) 
         else:
             unseen = None if measured is None else (measured.exact_accuracy, measured.n)
             problem = "there is none, every test puzzle was used for selection" if measured is None else None
+    keep_study_page(study, console.print, every_s=0.0)  # with the number that was just measured
     shares, n = importances(study)
     view = study_view(study, seconds)
     directory = None if best is None else study.run_directory(study.first_attempt_of(best))

@@ -40,7 +40,8 @@ class StudyNote:
             self._best(),
             self._early_ends(),
             self._importances(),
-            f"Figures: *Analytics*, at the end. The whole sweep: {code(f'hrm-sweep diagnose --study {self.name}')}",
+            "Figures: on the first page of the study, below its history. What is wrong with the sweep as a whole: "
+            + code(f"hrm-sweep diagnose --study {self.name}"),
             f"_as of {self.as_of}; written anew while trials end_",
         ]
         return "\n\n".join(part for part in parts if part)

@@ -25,5 +25,5 @@ OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on
 # of a study
 STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
-PAGE = "page"  # {at, signature} of what the dashboard shows of the study: when it was last written, and for which state
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}
+PAGE = "hrm-sweep:page"  # "TIME SIGNATURE" of what the dashboard shows of the study; a system attribute

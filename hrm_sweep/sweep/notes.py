@@ -13,7 +13,7 @@ from optuna_dashboard._note import note_str_key_prefix, note_ver_key, split_body
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.storage import study_lock
 from hrm_sweep.sweep.study import Study
-from hrm_sweep.sweep.study_attributes import replace_system_attributes, system_attributes
+from hrm_sweep.sweep.study_attributes import Value, replace_system_attributes, system_attributes
 
 NOTED_TRIALS = 200
 OURS = 1  # the version of every note that nobody else has touched
@@ -24,7 +24,7 @@ def write_note(study: Study, trial_id: int | None, body: str) -> None:
 
     The same as `optuna_dashboard.save_note`, which first reads the notes of all trials: 2 s in a study of 10,000.
     """
-    values: dict[str, str | int] = {note_ver_key(trial_id): OURS, **split_body(body, trial_id)}
+    values: dict[str, Value] = {note_ver_key(trial_id): OURS, **split_body(body, trial_id)}
     replace_system_attributes(study, values, like=[f"{note_str_key_prefix(trial_id)}%"])
 
 
@@ -47,7 +47,7 @@ def _trial_id(key: str) -> int:
     return int(key.split(":")[1])
 
 
-def _least_telling(study: Study, noted: dict[int, str | int]) -> list[int]:
+def _least_telling(study: Study, noted: dict[int, Value]) -> list[int]:
     """The trials whose notes are ours, the least telling first."""
     trials = {trial._trial_id: trial for trial in study.trials()}
     best = best_trial(study)

@@ -15,10 +15,12 @@ from optuna.storages._rdb import models
 from hrm_sweep.sweep.storage import engine_of
 from hrm_sweep.sweep.study import Study
 
+Value = str | int | list[str]
+
 _TABLE = models.StudySystemAttributeModel.__table__
 
 
-def system_attributes(study: Study, like: str) -> dict[str, str | int]:
+def system_attributes(study: Study, like: str) -> dict[str, Value]:
     """Those whose name matches an SQL pattern."""
     wanted = sqlalchemy.select(_TABLE.c.key, _TABLE.c.value_json).where(
         _TABLE.c.study_id == study.id, _TABLE.c.key.like(like)
@@ -27,7 +29,7 @@ def system_attributes(study: Study, like: str) -> dict[str, str | int]:
         return {key: json.loads(value) for key, value in connection.execute(wanted)}
 
 
-def replace_system_attributes(study: Study, values: Mapping[str, str | int], *, like: Iterable[str] = ()) -> None:
+def replace_system_attributes(study: Study, values: Mapping[str, Value], *, like: Iterable[str] = ()) -> None:
     """Set attributes, and remove others whose names match the patterns `like`; a reader sees all of it or nothing."""
     study_id = study.id
     named = _TABLE.c.key.in_(list(values))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,10 +23,11 @@ from hrm_sweep.sweep.notes import OURS
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.storage import study_lock
 from hrm_sweep.sweep.study import Chain, Study
-from hrm_sweep.sweep.study_attributes import replace_system_attributes, system_attributes
+from hrm_sweep.sweep.study_attributes import Value, replace_system_attributes, system_attributes
 from hrm_sweep.sweep.view import importances
 
 WRITTEN_EVERY_S = 30.0
+OBJECTIVES = "dashboard:objective_names"  # what the dashboard calls the objective, otherwise "Objective 0"
 
 _OUTCOMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -37,8 +39,16 @@ class _Right:
     at: float
     signature: str
 
-    def to_mapping(self) -> dict[str, Any]:
-        return {"at": self.at, "signature": self.signature}
+    def written(self) -> dict[str, Value]:
+        return {attributes.PAGE: f"{self.at} {self.signature}"}
+
+
+def keep_study_page(study: Study, say: Callable[[str], None], *, every_s: float = WRITTEN_EVERY_S) -> None:
+    """`refresh_study_page` for those who have more to do: what goes wrong is said, and costs nobody a trial."""
+    try:
+        refresh_study_page(study, every_s=every_s)
+    except Exception as error:
+        say(f"the page of the study in the dashboard could not be written: {type(error).__name__}: {error}")
 
 
 def refresh_study_page(study: Study, *, every_s: float = WRITTEN_EVERY_S) -> bool:
@@ -50,9 +60,9 @@ def refresh_study_page(study: Study, *, every_s: float = WRITTEN_EVERY_S) -> boo
     if right is None:
         return False
     points = study_points(study)
-    content = {**_figures(points), **_note(study, points, right)}
+    content = {OBJECTIVES: [points.metric], **_figures(points), **_note(study, points, right)}
     with study_lock(study.storage_url, study.name):
-        if study.attribute(attributes.PAGE) != right.to_mapping():
+        if system_attributes(study, attributes.PAGE) != right.written():
             return False
         figures = f"{SYSTEM_ATTR_PLOT_DATA}%"
         note = [f"{note_str_key_prefix(None)}%"] if note_ver_key(None) in content else []
@@ -63,11 +73,11 @@ def refresh_study_page(study: Study, *, every_s: float = WRITTEN_EVERY_S) -> boo
 def _take(study: Study, every_s: float) -> _Right | None:
     """Whoever has this right is the only one who writes."""
     with study_lock(study.storage_url, study.name):
-        before = study.attribute(attributes.PAGE) or {"at": 0.0, "signature": ""}
+        at, _, signature = str(system_attributes(study, attributes.PAGE).get(attributes.PAGE, "0 none")).partition(" ")
         right = _Right(round(time.time(), 3), _signature(study))
-        if before["signature"] == right.signature or right.at - before["at"] < every_s:
+        if signature == right.signature or right.at - float(at) < every_s:
             return None
-        study.optuna.set_user_attr(attributes.PAGE, right.to_mapping())
+        replace_system_attributes(study, right.written())
         return right
 
 
@@ -126,7 +136,7 @@ def _figures(points: StudyPoints) -> dict[str, str]:
     return pieces
 
 
-def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, str | int]:
+def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
     """The study's note, unless somebody has edited it in the dashboard: then it is theirs."""
     if system_attributes(study, note_ver_key(None)).get(note_ver_key(None), OURS) != OURS:
         return {}

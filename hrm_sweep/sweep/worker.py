@@ -18,7 +18,6 @@ import time
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from hrm_sweep.errors import StorageError
 from hrm_sweep.runs import Owner, StopReason
 from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import Claim, Nothing, claim
@@ -27,7 +26,7 @@ from hrm_sweep.sweep.launch import ChildProcess, Launcher
 from hrm_sweep.sweep.stopping import Stop, StopListener
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study
-from hrm_sweep.sweep.study_page import WRITTEN_EVERY_S, refresh_study_page
+from hrm_sweep.sweep.study_page import keep_study_page
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 _PAUSE_S = 0.5  # between looks at a study whose budget is given out
@@ -95,20 +94,10 @@ def work(
             break
         run_trial(study, taken, surroundings)
         attempts += 1
-        _refresh_page(study, WRITTEN_EVERY_S)
+        keep_study_page(study, _say)
     if attempts and not orders.end.is_set():
-        _refresh_page(study, 0.0)
+        keep_study_page(study, _say, every_s=0.0)
     return attempts
-
-
-def _refresh_page(study: Study, every_s: float) -> None:
-    """What the dashboard shows of the study; nobody loses a trial for want of it."""
-    try:
-        patiently(lambda: refresh_study_page(study, every_s=every_s))
-    except StorageError:
-        raise
-    except Exception as error:
-        _say(f"the dashboard's page of the study could not be written: {type(error).__name__}: {error}")
 
 
 def _claim_patiently(study: Study, owner: Owner) -> Claim | Nothing:
