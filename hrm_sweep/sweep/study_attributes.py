@@ -1,7 +1,7 @@
 """System attributes of a study, several in one transaction: what the dashboard shows is whole at every moment.
 
-Optuna's own calls write one at a time, and a figure has fifty: a page that is read in between would get half of the old
-one and half of the new one, which is no JSON.
+Optuna's own calls write one at a time, so a page that is read in between would get half of the old note and half of the
+new one, or the new figures beside the old note.
 """
 
 from __future__ import annotations

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
-from optuna_dashboard._custom_plot_data import SYSTEM_ATTR_PLOT_DATA, split_plot_data
-from optuna_dashboard._note import note_str_key_prefix, note_ver_key, split_body
+from optuna_dashboard._custom_plot_data import SYSTEM_ATTR_PLOT_DATA
+from optuna_dashboard._note import note_str_key_prefix, note_ver_key
 
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint, study_figures
 from hrm_sweep.report.study_note import StudyNote
@@ -34,10 +34,11 @@ _OUTCOMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", Trial
 
 @dataclass(frozen=True)
 class _Right:
-    """The right to write the page: as of when, and for which state of the study."""
+    """The right to write the page: as of when, for which state of the study, and whether nobody has had it before."""
 
     at: float
     signature: str
+    is_first: bool
 
     def written(self) -> dict[str, Value]:
         return {attributes.PAGE: f"{self.at} {self.signature}"}
@@ -73,8 +74,9 @@ def refresh_study_page(study: Study, *, every_s: float = WRITTEN_EVERY_S) -> boo
 def _take(study: Study, every_s: float) -> _Right | None:
     """Whoever has this right is the only one who writes."""
     with study_lock(study.storage_url, study.name):
-        at, _, signature = str(system_attributes(study, attributes.PAGE).get(attributes.PAGE, "0 none")).partition(" ")
-        right = _Right(round(time.time(), 3), _signature(study))
+        before = system_attributes(study, attributes.PAGE)
+        at, _, signature = str(before.get(attributes.PAGE, "0 none")).partition(" ")
+        right = _Right(round(time.time(), 3), _signature(study), is_first=not before)
         if signature == right.signature or right.at - float(at) < every_s:
             return None
         replace_system_attributes(study, right.written())
@@ -130,15 +132,13 @@ def _number(given: Any) -> float | None:
 
 
 def _figures(points: StudyPoints) -> dict[str, str]:
-    pieces: dict[str, str] = {}
-    for name, figure in study_figures(points).items():
-        pieces |= split_plot_data(figure, f"{SYSTEM_ATTR_PLOT_DATA}{name}:")
-    return pieces
+    return {f"{SYSTEM_ATTR_PLOT_DATA}{name}:0": figure for name, figure in study_figures(points).items()}
 
 
 def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
-    """The study's note, unless somebody has edited it in the dashboard: then it is theirs."""
-    if system_attributes(study, note_ver_key(None)).get(note_ver_key(None), OURS) != OURS:
+    """The study's note, unless somebody has written or edited it in the dashboard: then it is theirs."""
+    version = system_attributes(study, note_ver_key(None)).get(note_ver_key(None))
+    if version is not None and (version != OURS or right.is_first):
         return {}
     ended = sum(study.has_ended(chain) for chain in study.chains())
     holdout = study.attribute(attributes.HOLDOUT)
@@ -154,4 +154,4 @@ def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
         importances=shares,
         importances_of=n,
     )
-    return {note_ver_key(None): OURS, **split_body(note.markdown(), None)}
+    return {note_ver_key(None): OURS, f"{note_str_key_prefix(None)}0": note.markdown()}

@@ -54,7 +54,7 @@ class Watched:
 @pytest.fixture
 def watched(browser: Browser) -> Iterator[Watched]:
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(60_000)
+    context.set_default_timeout(180_000)  # a busy machine is no failure
     page = Watched(context.new_page())
     yield page
     context.close()

@@ -22,6 +22,8 @@ from bulk_studies import fill
 from hrm_sweep.sweep.study import open_study
 from hrm_sweep.sweep.study_page import refresh_study_page
 
+expect.set_options(timeout=180_000)  # a busy machine is no failure
+
 LEARNS, PRUNED, FAILED = 0, 1, 2
 SPACE: dict[str, Any] = {
     "name": "three-ends",

@@ -100,7 +100,11 @@ def fill(study: Study, trials: int, *, ended: datetime | None = None) -> None:
             attributes += [(first + n, key, json.dumps(value)) for key, value in own.items()]
         insert("trial_user_attributes", "trial_id, key, value_json", attributes)
         files = [
-            (first + n, f"artifacts:{n}-{k}", json.dumps(json.dumps({"artifact_id": f"{n}-{k}", "filename": name})))
+            (
+                first + n,
+                f"artifacts:{n}-{k}",
+                json.dumps(json.dumps({"artifact_id": f"{n}-{k}", "filename": name, "mimetype": "text/plain"})),
+            )
             for n in range(trials)
             for k, name in enumerate(("config.yaml", "diagnosis.json", "log.txt"))
         ]
