@@ -21,9 +21,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-TESTS = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(TESTS / "sweep"))
-sys.path.insert(0, str(TESTS / "browser"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sweep"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "browser"))
 
 from bulk_studies import fill
 from dashboard_process import served
@@ -42,6 +41,7 @@ from hrm_sweep.sweep.study import Study, create_or_continue
 from hrm_sweep.sweep.study_page import refresh_study_page
 from hrm_sweep.sweep.trial_page import write_trial_page
 
+TESTS = Path(__file__).resolve().parents[1]
 HEALTHY = TESTS / "fixtures" / "runs" / "healthy"
 PAGES, VISITS = 30, 5
 
