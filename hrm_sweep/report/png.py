@@ -60,7 +60,7 @@ def _panel(draw: ImageDraw.ImageDraw, chart: Chart, box: Box) -> None:
     y = vertical_scale(chart, bottom, top)
     heading = chart.title + (f", {chart.unit}" if chart.unit else "")
     _text(draw, (left, top - 32), heading, _INK, size=12, anchor="lm")
-    _legend(draw, chart.lines, left, top - 13)
+    _legend(draw, chart, left, top - 13)
     for area in chart.areas:
         _area(draw, area, x, y)
     _axes(draw, chart, box, x, y)
@@ -68,12 +68,14 @@ def _panel(draw: ImageDraw.ImageDraw, chart: Chart, box: Box) -> None:
         _line(draw, line, x, y, bottom)
 
 
-def _legend(draw: ImageDraw.ImageDraw, lines: Sequence[Line], at: float, height: float) -> None:
-    for line in lines:
+def _legend(draw: ImageDraw.ImageDraw, chart: Chart, at: float, height: float) -> None:
+    for line in chart.lines:
         colour = _colour(line.style)
         _stroke(draw, [(at, height), (at + 14, height)], colour, 3)
         _text(draw, (at + 19, height), line.name, _SOFT, size=11, anchor="lm")
         at += 19 + _font(11).getlength(line.name) / _SCALE + 14
+    if chart.areas:
+        _text(draw, (at, height), "shaded: healthy runs", _SOFT, size=11, anchor="lm")
 
 
 def _axes(draw: ImageDraw.ImageDraw, chart: Chart, box: Box, x: Scale, y: Scale) -> None:
