@@ -324,6 +324,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> 
     from hrm_sweep.errors import HrmSweepError
     from hrm_sweep.report.terminal import Summary, summary_lines, summary_mapping
     from hrm_sweep.sweep.holdout import best_trial, measure_holdout
+    from hrm_sweep.sweep.study_page import keep_study_page
     from hrm_sweep.sweep.view import importances, study_view
 
     best, unseen, problem = best_trial(study), None, None
@@ -337,6 +338,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> 
         else:
             unseen = None if measured is None else (measured.exact_accuracy, measured.n)
             problem = "there is none, every test puzzle was used for selection" if measured is None else None
+    keep_study_page(study, voice.progress.print, every_s=0.0)  # with the number that was just measured
     shares, n = importances(study)
     view = study_view(study, seconds)
     directory = None if best is None else study.run_directory(study.first_attempt_of(best))

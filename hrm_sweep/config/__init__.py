@@ -18,6 +18,7 @@ from hrm_sweep.config.run import (
     default_eval_interval,
     dotted_keys,
     nearest_key,
+    swiglu_width,
     write_config,
 )
 
@@ -38,5 +39,6 @@ __all__ = [
     "read_yaml_mapping",
     "search_spaces_folder",
     "space_names",
+    "swiglu_width",
     "write_config",
 ]

@@ -188,6 +188,11 @@ class RunConfig(Section):
         return value
 
 
+def swiglu_width(hidden_size: int, expansion: float) -> int:
+    """The inner width of SwiGLU: the smallest multiple of 256 that is at least round(expansion * D * 2 / 3)."""
+    return -(-round(expansion * hidden_size * 2 / 3) // 256) * 256
+
+
 def _is_whole(value: object) -> bool:
     try:
         return int(value) >= 1  # type: ignore[call-overload, no-any-return]

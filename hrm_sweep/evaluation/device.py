@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,6 +65,18 @@ class Device:
         if self.torch_device.type == "cuda":
             return torch.cuda.get_device_name(self.torch_device)
         return _cpu_name()
+
+    def peak_bytes(self) -> int | None:
+        """The most memory that this process has taken so far: tensors on a GPU, everything on a CPU; None where the
+        system does not say."""
+        if self.torch_device.type == "cuda":
+            return torch.cuda.max_memory_allocated(self.torch_device)
+        try:
+            import resource  # not on Windows
+        except ImportError:
+            return None
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _cpu_name() -> str:

@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_sweep.config import swiglu_width
+
 _CUT = 2.0  # standard deviations at which the normal is cut, before it is rescaled
 
 
@@ -113,8 +115,3 @@ class SwiGLU(nn.Module):
         gate, up = self.gate_up_proj(x).chunk(2, dim=-1)
         out: Tensor = self.down_proj(F.silu(gate) * up)
         return out
-
-
-def swiglu_width(hidden_size: int, expansion: float) -> int:
-    """The smallest multiple of 256 that is at least round(expansion * D * 2 / 3)."""
-    return -(-round(expansion * hidden_size * 2 / 3) // 256) * 256

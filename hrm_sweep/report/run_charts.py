@@ -51,7 +51,7 @@ def run_charts(run: Evidence, fired: Sequence[Finding], reference: Reference | N
     x_high = _x_high(run)
     charts = []
     for kind in KINDS:
-        charts.append(_curves(kind, run, reference, x_high, fired, prefix))
+        charts.append(_curves(kind, run, reference, fired, prefix))
         if kind.key == "act":
             charts.append(_histogram(run, x_high, fired, prefix))
             charts.append(_by_act_steps(run, prefix))
@@ -68,30 +68,35 @@ def _x_high(run: Evidence) -> float:
 # Curves over steps ----------------------------------------------------------------------------------------------------
 
 
-def _curves(
-    kind: ChartKind, run: Evidence, reference: Reference | None, x_high: float, fired: Sequence[Finding], prefix: str
-) -> RunChart | None:
+def chart_of(kind: ChartKind, run: Evidence, reference: Reference | None, fired: Sequence[Finding]) -> Chart | None:
+    """The chart of a kind, None where the run has none of its curves."""
     lines = list(_lines(kind, run))
     if not lines:
         return None
-    areas = list(_bands(kind, reference, lines, evaluated=run.is_reference))
-    silhouette = _shape(kind, reference, run)
-    chart = Chart(
+    return Chart(
         title=kind.title,
         unit=kind.unit,
         x_label="optimizer steps",
-        x_high=x_high,
+        x_high=_x_high(run),
         lines=lines,
-        areas=areas,
-        silhouette=silhouette,
+        areas=list(_bands(kind, reference, lines, evaluated=run.is_reference)),
+        silhouette=_shape(kind, reference, run),
         notes=_notes(kind.key, fired),
         log=kind.log,
         y_range=(0.0, 1.0) if kind.key == "cells" else _act_range(run) if kind.key == "act" else None,
         percent=kind.percent,
     )
-    legend = [Legend(line.look, line.name) for line in lines]
-    legend += [Legend(f"area s{style}", "healthy runs") for style in sorted({area.style for area in areas})[:1]]
-    if silhouette is not None:
+
+
+def _curves(
+    kind: ChartKind, run: Evidence, reference: Reference | None, fired: Sequence[Finding], prefix: str
+) -> RunChart | None:
+    chart = chart_of(kind, run, reference, fired)
+    if chart is None:
+        return None
+    legend = [Legend(line.look, line.name) for line in chart.lines]
+    legend += [Legend(f"area s{style}", "healthy runs") for style in sorted({area.style for area in chart.areas})[:1]]
+    if chart.silhouette is not None:
         of = "q_continue of the" if kind.key == "q_losses" else "the"
         legend.append(Legend("silhouette", f"shape of {of} published run"))
     return _finished(kind.key, kind.title, kind.unit, line_chart(chart, f"{prefix}{kind.key}"), legend, fired)

@@ -96,7 +96,7 @@ class Chart:
 def line_chart(chart: Chart, identifier: str) -> Html:
     """The chart as an SVG element; `identifier` is unique on the page."""
     x = linear(0.0, chart.x_high, LEFT, RIGHT)
-    y = _vertical(chart)
+    y = vertical_scale(chart, BOTTOM, TOP)
     return drawing(
         identifier,
         chart.title,
@@ -177,9 +177,10 @@ def _placed(values: Floats, scale: Scale) -> Floats:
     return places
 
 
-def _vertical(chart: Chart) -> Scale:
+def vertical_scale(chart: Chart, begin: float, end: float) -> Scale:
+    """The vertical axis of a chart, from `begin` to `end` on the page."""
     if chart.y_range is not None:
-        return linear(*chart.y_range, BOTTOM, TOP)
+        return linear(*chart.y_range, begin, end)
     visible = [line.y[line.x <= chart.x_high] for line in chart.lines]
     for area in chart.areas:
         shown = area.x <= chart.x_high
@@ -188,7 +189,7 @@ def _vertical(chart: Chart) -> Scale:
         np.array([note.threshold for note in chart.notes if note.threshold is not None], dtype=np.float64),
         np.array([note.y for note in chart.notes if note.y is not None], dtype=np.float64),
     ]
-    return fitted(np.concatenate([np.zeros(0), *visible]), BOTTOM, TOP, log=chart.log)
+    return fitted(np.concatenate([np.zeros(0), *visible]), begin, end, log=chart.log)
 
 
 def _line(line: Line, x: Scale, y: Scale) -> Html:

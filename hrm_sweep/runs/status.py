@@ -86,7 +86,10 @@ def process_start(pid: int) -> str | None:
 
 @dataclass(frozen=True)
 class Status:
-    """The content of status.json. Times are seconds since 1970."""
+    """The content of status.json. Times are seconds since 1970.
+
+    peak_bytes  the most memory that the run has taken, of its GPU or of the machine; None where that is not known.
+    """
 
     state: State
     owner: Owner
@@ -98,14 +101,17 @@ class Status:
     exit_code: int | None = None
     message: str = ""
     ended_at: float | None = None
+    peak_bytes: int | None = None
 
     @staticmethod
     def starting() -> Status:
         now = time.time()
         return Status(State.RUNNING, Owner.this_process(), started_at=now, updated_at=now)
 
-    def at_step(self, step: int, total_steps: int) -> Status:
-        return dataclasses.replace(self, step=step, total_steps=total_steps, updated_at=time.time())
+    def at_step(self, step: int, total_steps: int, peak_bytes: int | None = None) -> Status:
+        return dataclasses.replace(
+            self, step=step, total_steps=total_steps, peak_bytes=peak_bytes, updated_at=time.time()
+        )
 
     def ended(
         self, state: State, *, cause: Cause | None = None, exit_code: int | None = None, message: str = ""
@@ -139,6 +145,7 @@ def read_status(path: Path) -> Status | None:
             exit_code=record.get("exit_code"),
             message=str(record.get("message", "")),
             ended_at=_seconds(record["ended_at"]) if record.get("ended_at") is not None else None,
+            peak_bytes=_count(record["peak_bytes"]) if record.get("peak_bytes") is not None else None,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None

@@ -26,3 +26,4 @@ OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on
 STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}
+PAGE = "hrm-sweep:page"  # "TIME SIGNATURE" of what the dashboard shows of the study; a system attribute

@@ -16,10 +16,13 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import optuna_dashboard
 from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import BaseStorage
 
 from hrm_sweep.errors import StorageError
+from hrm_sweep.sweep.large_studies import LargeStudies
 from hrm_sweep.sweep.storage import open_storage
 from hrm_sweep.sweep.study import ARTIFACTS, open_study
+from hrm_sweep.sweep.study_page import keep_study_page
 
 LOOPBACK = "127.0.0.1"
 FIRST_PORT = 8080
@@ -54,10 +57,9 @@ def serve_dashboard(
 
     Raises StorageError when the storage cannot be opened or the port is taken, StudyError for an unknown study.
     """
-    storage = open_storage(storage_url)
-    page = "" if study is None else f"/studies/{open_study(storage_url, study).id}"
+    storage, page = _opened(storage_url, study)
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    app = optuna_dashboard.wsgi(storage, FileSystemArtifactStore(ARTIFACTS))
+    app = LargeStudies(optuna_dashboard.wsgi(storage, FileSystemArtifactStore(ARTIFACTS)), storage)
     server = _listen(app, host, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="dashboard", daemon=True)
     thread.start()
@@ -66,6 +68,16 @@ def serve_dashboard(
     finally:
         server.shutdown()
         server.server_close()
+
+
+def _opened(storage_url: str, study: str | None) -> tuple[BaseStorage, str]:
+    """The storage and the page to name. Figures and note of the study are brought up to date, which nobody does who
+    only adds trials from outside; a database that cannot be written is shown as it is."""
+    if study is None:
+        return open_storage(storage_url), ""
+    opened = open_study(storage_url, study)
+    keep_study_page(opened, lambda line: None)
+    return opened.storage, f"/studies/{opened.id}"
 
 
 def _listen(app: Any, host: str, port: int | None) -> WSGIServer:

@@ -14,12 +14,12 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import optuna
 import sqlalchemy
 from optuna.exceptions import StorageInternalError
-from optuna.storages import BaseStorage, RDBStorage, get_storage
+from optuna.storages import BaseStorage, get_storage
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
@@ -134,10 +134,17 @@ def open_storage(url: str, *, create: bool = False) -> BaseStorage:
     return get_storage(storage)
 
 
+def engine_of(storage: BaseStorage) -> sqlalchemy.Engine:
+    """The database below a storage of `open_storage`, which Optuna has wrapped in a cache."""
+    database = getattr(storage, "_backend", storage)
+    assert isinstance(database, QuickReadingStorage)
+    return database.engine
+
+
 def database_time(storage: BaseStorage) -> float:
     """Seconds since 1970 by the one clock that all workers share, which is the database server's. SQLite has none of
     its own, and its workers one machine."""
-    engine = cast(RDBStorage, cast(Any, storage)._backend).engine  # Optuna hands out a cache around it
+    engine = engine_of(storage)
     if engine.dialect.name == "sqlite":
         return time.time()
     with engine.connect() as connection:

@@ -8,18 +8,15 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from hrm_sweep.config import RunConfig, write_config
 from hrm_sweep.data.resolve import with_data_path
 from hrm_sweep.errors import ConfigError, DataError, DiskFullError
-from hrm_sweep.report.terminal import spelled
 from hrm_sweep.runs import (
     Cause,
     MetricRow,
@@ -36,7 +33,6 @@ from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.failures import (
-    Failure,
     end_of_log,
     explain_end,
     is_disk_full,
@@ -44,11 +40,11 @@ from hrm_sweep.sweep.failures import (
     with_smaller_micro_batches,
 )
 from hrm_sweep.sweep.launch import Child, Launcher
-from hrm_sweep.sweep.notes import write_note
+from hrm_sweep.sweep.outcome import Outcome
 from hrm_sweep.sweep.pruners import Progress, first_verdict
-from hrm_sweep.sweep.remedies import prescribed, remedy_mark
 from hrm_sweep.sweep.storage import patiently
-from hrm_sweep.sweep.study import ARTIFACTS, Study
+from hrm_sweep.sweep.study import Study
+from hrm_sweep.sweep.trial_page import write_trial_page
 
 if TYPE_CHECKING:
     from hrm_sweep.diagnosis import Diagnosis
@@ -57,8 +53,6 @@ _POLL_S = 0.1
 _GRACE_S = {StopReason.PRUNED: 60.0, StopReason.PREEMPTED: 22.0, StopReason.REQUESTED: 22.0}
 """How long a child may take to stop. A pruned one has just been evaluated and is at most a step away from it; one that
 is preempted writes a checkpoint, and the machine may be gone in 30 s."""
-
-_LARGEST_LOG_ATTACHED = 1_000_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -78,20 +72,6 @@ class Surroundings:
     say: Callable[[str], None]
     training: str = TRAINING
     artifacts: Artifacts | None = None
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt ended: complete with a value, pruned with a reason, or failed."""
-
-    state: TrialState
-    value: float | None = None
-    pruned_by: str | None = None
-    failure: Failure | None = None
-
-    @staticmethod
-    def failed(cause: Cause, message: str) -> Outcome:
-        return Outcome(TrialState.FAIL, failure=Failure(cause, message))
 
 
 def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome:
@@ -288,27 +268,11 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, surroundings: Surround
     """Diagnose and attach, then tell, for Optuna refuses changes afterwards; and tidy up last: a worker that is killed
     before it has told leaves a trial that is tried again, from its checkpoint."""
     say = surroundings.say
-    attrs: dict[str, Any] = {}
-    if outcome.pruned_by is not None:
-        attrs[attributes.PRUNED_BY] = outcome.pruned_by
-    if outcome.failure is not None:
-        attrs[attributes.CAUSE] = str(outcome.failure.cause)
-        attrs[attributes.MESSAGE] = outcome.failure.message
     diagnosis = _diagnosed(claim.directory, say)
-    interrupted = outcome.failure is not None and outcome.failure.cause is Cause.PREEMPTED
-    if diagnosis is not None and not interrupted:  # of a run that goes on later there is nothing to say yet
-        attrs[attributes.VERDICT] = diagnosis.leading.title if diagnosis.leading else diagnosis.verdict
-        remedy = prescribed(study.space, claim.values, diagnosis)
-        if remedy is not None and outcome.state is not TrialState.COMPLETE:
-            attrs[attributes.REMEDY] = remedy
     _hand_on(claim, surroundings)
     trial = claim.trial
     try:
-        for name, value in attrs.items():
-            patiently(lambda name=name, value=value: trial.set_user_attr(name, value))  # type: ignore[misc]
-        _attach(claim, say)
-        if attrs:
-            patiently(lambda: write_note(study, trial._trial_id, _note(claim, attrs)))
+        write_trial_page(study, claim, outcome, diagnosis, say)
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
@@ -359,27 +323,3 @@ def tidy(directory: RunDirectory, state: TrialState) -> None:
 def _remove(path: Path) -> None:
     with contextlib.suppress(OSError):  # what cannot be removed now stays for `hrm-sweep clean`
         path.unlink(missing_ok=True)
-
-
-def _note(claim: Claim, attrs: dict[str, Any]) -> str:
-    """What the dashboard shows on the trial's page, in Markdown."""
-    lines = [remedy_mark(claim.trial.user_attrs)]
-    for name, value in attrs.items():
-        text = spelled(value["overrides"]) if name == attributes.REMEDY else value
-        lines.append(f"**{name.replace('_', ' ')}**: {text}")
-    lines.append(f"`hrm-sweep diagnose {claim.directory.path.as_posix()}`")
-    return "\n\n".join(line for line in lines if line)
-
-
-def _attach(claim: Claim, say: Callable[[str], None]) -> None:
-    """Copies for the dashboard, which shows only what lies in its artifact folder."""
-    try:
-        ARTIFACTS.mkdir(parents=True, exist_ok=True)
-        store = FileSystemArtifactStore(ARTIFACTS)
-        for path in (claim.directory.config, claim.directory.diagnosis, claim.directory.log):
-            if path.is_file() and path.stat().st_size <= _LARGEST_LOG_ATTACHED:
-                patiently(
-                    partial(upload_artifact, artifact_store=store, file_path=str(path), study_or_trial=claim.trial)
-                )
-    except OSError as error:
-        say(f"trial {claim.number}: nothing attached for the dashboard: {error}")

@@ -26,6 +26,7 @@ from hrm_sweep.sweep.launch import ChildProcess, Launcher
 from hrm_sweep.sweep.stopping import Stop, StopListener
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study
+from hrm_sweep.sweep.study_page import keep_study_page
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 _PAUSE_S = 0.5  # between looks at a study whose budget is given out
@@ -93,6 +94,9 @@ def work(
             break
         run_trial(study, taken, surroundings)
         attempts += 1
+        keep_study_page(study, _say)
+    if attempts and not orders.end.is_set():
+        keep_study_page(study, _say, every_s=0.0)
     return attempts
 
 

@@ -241,7 +241,7 @@ class Run:
         return self.seconds_before + time.monotonic() - self.started
 
     def _status(self) -> Status:
-        return self.status.at_step(self.learner.steps, self.length.trained_steps)
+        return self.status.at_step(self.learner.steps, self.length.trained_steps, self.device.peak_bytes())
 
     def _describe(self) -> None:
         directory, device = self.directory, self.device

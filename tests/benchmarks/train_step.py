@@ -4,8 +4,8 @@
 
 For each size, steps of the product (Learner.backward and Learner.update) and of plain_hrm.py take turns in one process,
 so that whatever else the machine does falls on both; times are medians. The share is the multiplications that the
-architecture asks for (`step_flops`) over the time, as a fraction of the
-rate at which this machine multiplies float32 matrices of 2048 x 2048, measured in the same run. CPU, float32.
+architecture asks for (`hrm_sweep.planning.cost.train_flops`) over the time, as a fraction of the rate at which this
+machine multiplies float32 matrices of 2048 x 2048, measured in the same run. CPU, float32.
 `make bench` sets GOMP_SPINCOUNT as hrm-sweep does: threads that spin mean little on a machine that does something else.
 """
 
@@ -25,7 +25,7 @@ from plain_hrm import PlainHRM
 
 from hrm_sweep.config import RunConfig, load_config
 from hrm_sweep.model.hrm import HRM, DataShape, Rows
-from hrm_sweep.model.layers import swiglu_width
+from hrm_sweep.planning.cost import train_flops
 from hrm_sweep.training.learner import Learner
 
 MATRIX = 2048
@@ -79,19 +79,6 @@ class Comparison:
     product: Speed
     plain: Speed
     ratio: float  # steps/s of the product over steps/s of the plain reading
-
-
-def step_flops(config: RunConfig, cells: int) -> float:
-    """Floating-point operations of a train step: rows x [2 H (L + 1) + 4] F, where a call of a module of n layers
-    on T positions costs F = n (2 T (4 D^2 + 3 D I) + 4 T^2 D). Without ACT there is no second forward."""
-    arch = config.arch
-    D, inner = arch.hidden_size, swiglu_width(arch.hidden_size, arch.expansion)
-    T = cells + -(-arch.puzzle_emb_ndim // D)
-    layer = 2 * T * (4 * D * D + 3 * D * inner) + 4 * T * T * D
-    L, H = arch.L_layers * layer, arch.H_layers * layer
-    forward = arch.H_cycles * (arch.L_cycles * L + H)
-    forwards = 2 if arch.halt_max_steps > 1 else 1
-    return config.global_batch_size * (forwards * forward + 2 * (L + H))
 
 
 def matrix_rate(seconds: float) -> float:
@@ -155,7 +142,7 @@ def compare(size: Size, rate: float, seconds: float) -> Comparison:
     for _ in range(WARM_UP_STEPS):
         for step in steps:
             step()
-    flops = step_flops(size.config, size.cells)
+    flops = train_flops(size.config, size.cells, steps=1)
     plain, product = (speed(times, flops, rate) for times in take_turns(steps, seconds))
     return Comparison(size.name, flops / 1e9, product, plain, product.steps_per_s / plain.steps_per_s)
 

@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hrm_sweep.config import swiglu_width
 from hrm_sweep.evaluation.device import Device, attention_error
-from hrm_sweep.model.layers import Attention, Linear, RotaryPositions, rms_norm, swiglu_width, truncated_normal
+from hrm_sweep.model.layers import Attention, Linear, RotaryPositions, rms_norm, truncated_normal
 
 CPU = Device(torch.device("cpu"), torch.float32)
 

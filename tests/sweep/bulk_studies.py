@@ -14,17 +14,19 @@ import optuna
 from optuna.distributions import distribution_to_json
 
 from hrm_sweep.runs import Owner
+from hrm_sweep.sweep.notes import NOTED_TRIALS
 from hrm_sweep.sweep.parameters import draw
 from hrm_sweep.sweep.storage import sqlite_file
 from hrm_sweep.sweep.study import Study
 
 _EVALUATIONS = 10
+_SENTENCE = "In all its steps the run cannot move its weights. "
 _FORM = "%Y-%m-%d %H:%M:%S.%f"
 
 
 def fill(study: Study, trials: int, *, ended: datetime | None = None) -> None:
-    """Give an empty study so many finished trials, one a minute up to `ended` (now): of ten, eight complete, one
-    pruned, one failed of `oom`. Each has ten evaluations and every attribute that ours have."""
+    """Give a study so many more finished trials, one a minute up to `ended` (now): of ten, eight complete, one pruned,
+    one failed of `nan`. Each has ten evaluations and every attribute that ours have; as many have notes as may have."""
     ended = ended or datetime.now(UTC).replace(tzinfo=None)
     owner = dataclasses.asdict(Owner("another-host", 1, "1"))
     names = list(study.space.parameters)
@@ -41,6 +43,11 @@ def fill(study: Study, trials: int, *, ended: datetime | None = None) -> None:
             connection.executemany(f"INSERT INTO {table} ({columns}) VALUES ({marks})", rows)
 
         (first,) = connection.execute("SELECT coalesce(max(trial_id), 0) + 1 FROM trials").fetchone()
+        (there,) = connection.execute("SELECT count(*) FROM trials WHERE study_id = ?", (study.id,)).fetchone()
+        noted = connection.execute(
+            "SELECT count(*) FROM study_system_attributes WHERE study_id = ? AND key LIKE 'dashboard:%:note_ver'",
+            (study.id,),
+        ).fetchone()[0]
         states = [
             "PRUNED" if number % 10 == 4 else "FAIL" if number % 10 == 9 else "COMPLETE" for number in range(trials)
         ]
@@ -51,7 +58,7 @@ def fill(study: Study, trials: int, *, ended: datetime | None = None) -> None:
             [
                 (
                     first + n,
-                    n,
+                    there + n,
                     study.id,
                     states[n],
                     (ends[n] - timedelta(minutes=4)).strftime(_FORM),
@@ -82,8 +89,10 @@ def fill(study: Study, trials: int, *, ended: datetime | None = None) -> None:
         )
         attributes: list[tuple[Any, ...]] = []
         for n in range(trials):
-            run_dir = study.run_directory(n).path.as_posix()
+            run_dir = study.run_directory(there + n).path.as_posix()
             own: dict[str, Any] = {"owner": owner, "alive_at": 0, "seed": n, "run_dir": run_dir, "verdict": "healthy"}
+            own |= {"parameters": 57_794, "train_flops": 2e11 * (1 + n % 7), "seconds": 60.0, "peak_bytes": 3e8}
+            own["act_steps"] = 1.0 + n % 16
             if states[n] == "PRUNED":
                 own["pruned_by"] = "zero_accuracy at epoch 20: no puzzle solved"
             if states[n] == "FAIL":
@@ -91,17 +100,23 @@ def fill(study: Study, trials: int, *, ended: datetime | None = None) -> None:
             attributes += [(first + n, key, json.dumps(value)) for key, value in own.items()]
         insert("trial_user_attributes", "trial_id, key, value_json", attributes)
         files = [
-            (first + n, f"artifacts:{n}-{k}", json.dumps(json.dumps({"artifact_id": f"{n}-{k}", "filename": name})))
+            (
+                first + n,
+                f"artifacts:{n}-{k}",
+                json.dumps(json.dumps({"artifact_id": f"{n}-{k}", "filename": name, "mimetype": "text/plain"})),
+            )
             for n in range(trials)
             for k, name in enumerate(("config.yaml", "diagnosis.json", "log.txt"))
         ]
         insert("trial_system_attributes", "trial_id, key, value_json", files)
+        telling = [n for n in range(trials) if states[n] != "COMPLETE"]
         notes = [
             (study.id, f"dashboard:{first + n}:{key}", json.dumps(value))
-            for n in range(trials)
-            for key, value in (("note_ver", 1), ("note_str:0", f"**verdict**: healthy\n\ntrial {n}"))
+            for n in telling[: max(0, NOTED_TRIALS - noted)]
+            for key, value in (("note_ver", 1), ("note_str:0", f"**Sick**: trial {there + n}\n\n" + 20 * _SENTENCE))
         ]
-        insert("study_system_attributes", "study_id, key, value_json", notes)
+        if notes:
+            insert("study_system_attributes", "study_id, key, value_json", notes)
 
 
 def _internal(form: str, number: int) -> float:

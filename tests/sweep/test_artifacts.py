@@ -17,8 +17,9 @@ from hrm_sweep.runs import Owner, RunDirectory, StopReason, read_metrics
 from hrm_sweep.sweep.artifacts import Artifacts, require_artifacts
 from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.launch import ChildThread
+from hrm_sweep.sweep.outcome import Outcome
 from hrm_sweep.sweep.study import Study, create_or_continue
-from hrm_sweep.sweep.trial import Outcome, Surroundings, run_trial
+from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 
 @pytest.fixture(params=["file", "memory"])

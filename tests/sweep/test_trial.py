@@ -70,8 +70,8 @@ def test_a_trial_is_diagnosed_and_its_files_attached_before_it_is_told(
     verdict = json.loads(study.run_directory(0).diagnosis.read_text())["verdict"]
     assert verdict in html.unescape(study.run_directory(0).report.read_text())
     names = {json.loads(value)["filename"] for key, value in trial.system_attrs.items() if key.startswith("artifacts:")}
-    assert names == {"config.yaml", "diagnosis.json"}
-    assert len(list(ARTIFACTS.iterdir())) == 2
+    assert names == {"config.yaml", "diagnosis.json", "report.html", "curves.png", "metrics.csv"}
+    assert len(list(ARTIFACTS.iterdir())) == 5
 
 
 def test_a_worker_that_dies_before_it_has_told_leaves_the_checkpoint_for_the_next(

@@ -1,0 +1,96 @@
+"""What the dashboard says on a study's page: where it stands, what is best, and why trials ended early."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from hrm_sweep.diagnosis.statistics import wilson
+from hrm_sweep.report.markdown import code, plain, table
+from hrm_sweep.report.study_figures import StudyPoints, TrialPoint
+from hrm_sweep.report.terminal import FEW_FOR_IMPORTANCES, spelled
+
+_EXAMPLES = 5
+
+
+@dataclass(frozen=True)
+class StudyNote:
+    """One study for its note.
+
+    ended, budget   trials, retries counted with them as one.
+    page            address of a trial's page, to be followed by its number.
+    unseen          (share solved, puzzles) of the best trial on puzzles that selection never saw.
+    importances     of the parameters, of so many completed trials.
+    as_of           when this was true, as text.
+    """
+
+    name: str
+    points: StudyPoints
+    ended: int
+    budget: int
+    page: str
+    as_of: str
+    unseen: tuple[float, int] | None = None
+    importances: Mapping[str, float] = field(default_factory=dict)
+    importances_of: int = 0
+
+    def markdown(self) -> str:
+        parts = [
+            f"**{self.ended:,} of {self.budget:,} trials have ended**: {self._counts()}",
+            self._best(),
+            self._early_ends(),
+            self._importances(),
+            "Figures: on the first page of the study, below its history. What is wrong with the sweep as a whole: "
+            + code(f"hrm-sweep diagnose --study {self.name}"),
+            f"_as of {self.as_of}; written anew while trials end_",
+        ]
+        return "\n\n".join(part for part in parts if part)
+
+    def _counts(self) -> str:
+        states = [trial.outcome for trial in self.points.trials]
+        known = ("complete", "pruned", "failed", "running")
+        return ", ".join(f"{states.count(state):,} {state}" for state in known if state in states) or "no trial"
+
+    def _link(self, trial: TrialPoint) -> str:
+        return f"[{trial.number}]({self.page}{trial.number})"
+
+    def _best(self) -> str:
+        complete = [trial for trial in self.points.trials if trial.outcome == "complete" and trial.best is not None]
+        if not complete:
+            return "No trial has completed yet."
+        best = max(complete, key=lambda trial: (self.points.worth(trial), -trial.number))
+        words = (
+            f"**Best**: trial {self._link(best)}, {self.points.metric} {best.best:.4g} on the puzzles it was selected "
+            f"by; {code(spelled(best.values))}"
+        )
+        if self.unseen is None:
+            return words
+        share, n = self.unseen
+        low, high = wilson(share * n, n)
+        return (
+            f"{words}\n\nOn puzzles that selection never saw: **{share:.1%}** of {n} (95 %: {low:.1%} to {high:.1%})."
+        )
+
+    def _early_ends(self) -> str:
+        by_reason: dict[str, list[TrialPoint]] = {}
+        for trial in self.points.trials:
+            if trial.outcome in ("pruned", "failed"):
+                by_reason.setdefault(f"{trial.outcome}: {trial.reason or 'no reason given'}", []).append(trial)
+        rows: Sequence[tuple[str, list[TrialPoint]]] = sorted(by_reason.items(), key=lambda item: -len(item[1]))
+        if not rows:
+            return ""
+        lines = [
+            [plain(reason), ", ".join(self._link(trial) for trial in trials[-_EXAMPLES:]), f"{len(trials):,}"]
+            for reason, trials in rows
+        ]
+        return table(["why trials ended early", "the last ones", "trials"], lines, numbers_from=2)
+
+    def _importances(self) -> str:
+        if not self.importances:
+            return ""
+        ranked = sorted(self.importances.items(), key=lambda item: -item[1])
+        few = "; too few for more than a hint" if self.importances_of < FEW_FOR_IMPORTANCES else ""
+        shares = ", ".join(f"{code(name)} {share:.0%}" for name, share in ranked)
+        return (
+            f"**Importance** of the parameters: {shares} (PED-ANOVA, n = {self.importances_of} completed trials{few})"
+        )

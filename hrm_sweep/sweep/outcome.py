@@ -1,0 +1,24 @@
+"""How an attempt at a trial ended."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from optuna.trial import TrialState
+
+from hrm_sweep.runs import Cause
+from hrm_sweep.sweep.failures import Failure
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended: complete with a value, pruned with a reason, or failed."""
+
+    state: TrialState
+    value: float | None = None
+    pruned_by: str | None = None
+    failure: Failure | None = None
+
+    @staticmethod
+    def failed(cause: Cause, message: str) -> Outcome:
+        return Outcome(TrialState.FAIL, failure=Failure(cause, message))

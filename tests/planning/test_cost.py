@@ -1,0 +1,34 @@
+"""What a run costs, held to the model and to figures that are known from elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from hrm_sweep.config import load_config
+from hrm_sweep.model.hrm import HRM, DataShape
+from hrm_sweep.planning.cost import parameter_count, train_flops
+
+
+@pytest.mark.parametrize("overrides", [{}, {"arch.pos_encodings": "learned"}, {"arch.H_layers": 3, "arch.L_layers": 1}])
+def test_parameters_are_those_of_the_model(overrides: dict[str, object]) -> None:
+    arch = load_config("hrm_v1_tiny", overrides).arch
+    model = HRM(arch, DataShape(vocab_size=6, seq_len=16, num_puzzle_identifiers=1))
+    assert parameter_count(arch, 6, 16) == sum(parameter.numel() for parameter in model.parameters())
+
+
+def test_the_published_model_has_27_million_parameters() -> None:
+    assert parameter_count(load_config("hrm_v1").arch, vocab_size=11, seq_len=81) == 27_275_266
+
+
+def test_a_step_of_the_published_model_costs_28_teraflop() -> None:
+    """16 F a row for 2 x 2 cycles, F being 2.29 GFLOP: worked out by hand from HRM_SPEC."""
+    config = load_config("hrm_v1")
+    assert train_flops(config, seq_len=81, steps=1) == pytest.approx(28.1e12, rel=0.01)
+    assert train_flops(config, seq_len=81, steps=7) == 7 * train_flops(config, seq_len=81, steps=1)
+
+
+@pytest.mark.parametrize(("H", "L", "M", "in_F"), [(2, 2, 16, 16), (1, 1, 16, 8), (2, 4, 2, 24), (2, 2, 1, 10)])
+def test_cycles_decide_the_cost_and_act_steps_only_whether_there_are_any(H: int, L: int, M: int, in_F: int) -> None:
+    arch = {"arch.H_cycles": H, "arch.L_cycles": L, "arch.halt_max_steps": M}
+    config, plain = load_config("hrm_v1", arch), load_config("hrm_v1")
+    assert 16 * train_flops(config, 81, 1) == pytest.approx(in_F * train_flops(plain, 81, 1))
