@@ -18,7 +18,7 @@ from dashboard_process import served
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
-COLOURS = 128  # what a screen shows fits into so many, and a third of the bytes
+COLOURS = 256  # what a screen shows fits into so many, and a third of the bytes
 
 
 def screenshot(file: Path, study: str, page_name: str, width: int, height: int) -> None:
@@ -26,10 +26,14 @@ def screenshot(file: Path, study: str, page_name: str, width: int, height: int) 
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": width, "height": height})
         page.goto(f"{address}/{page_name}".rstrip("/"), wait_until="networkidle")
-        page.wait_for_function("[...document.images].every(one => one.naturalWidth > 0)")
+        least = 2 if page_name.startswith("trials?") else 0  # the curves, in the note and among the artifacts
+        page.wait_for_function(
+            "least => document.images.length >= least && [...document.images].every(one => one.naturalWidth > 0)",
+            arg=least,
+        )
         page.screenshot(path=file)
         browser.close()
-    Image.open(file).convert("RGB").quantize(COLOURS).save(file, optimize=True)
+    Image.open(file).convert("RGB").quantize(COLOURS, method=Image.Quantize.MAXCOVERAGE).save(file, optimize=True)
 
 
 def main() -> None:

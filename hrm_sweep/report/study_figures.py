@@ -99,7 +99,7 @@ def _learning_curves(study: StudyPoints) -> Figure | None:
             names.append(None)
         if trials:
             line = {"color": colour, "width": 1.5}
-            data.append(_trace(along, up, names, outcome, mode="lines+markers", line=line, marker={"size": 3}))
+            data.append(_trace(along, up, names, outcome, mode="lines+markers", line=line, marker={"size": 5}))
     title = f"{study.metric} of every trial{_left_out(drawn, there)}"
     return {"data": data, "layout": _layout(title, "epoch", study)}
 

@@ -80,7 +80,7 @@ def test_the_remedy_of_a_pruned_trial_is_a_trial_that_says_so(make_study: MakeSt
     assert (cured.state, cured.value) == (TrialState.COMPLETE, 0.05)
     assert marks(study) == [None, (0, "lr_out_of_range")]
     assert load_config(study.run_directory(1).config).lr == 1e-4
-    assert "**remedy**: lr=0.0001" in get_note(optuna.Trial(study.optuna, dead._trial_id))
+    assert "**remedy**: `lr=0.0001`" in get_note(optuna.Trial(study.optuna, dead._trial_id))
     assert "remedy of trial 0 (lr_out_of_range)" in get_note(optuna.Trial(study.optuna, cured._trial_id))
     assert account(study).is_reached
 
