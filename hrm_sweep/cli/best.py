@@ -103,9 +103,8 @@ def _opened(study: str, storage: str | None) -> Study:
 
 
 def _said(study: Study, found: Best) -> Iterator[str]:
-    from hrm_sweep.diagnosis.figures import Share
-    from hrm_sweep.report.scores import is_share
-    from hrm_sweep.report.terminal import spelled
+    from hrm_sweep.config.spelling import spelled_override
+    from hrm_sweep.evaluation.share import Share, is_share
 
     metric = study.space.objective.metric
     score = f"{found.value:.4g}"
@@ -115,7 +114,7 @@ def _said(study: Study, found: Best) -> Iterator[str]:
     if found.holdout is not None:
         unseen = Share(found.holdout.exact_accuracy, found.holdout.n)
         yield f"on puzzles that selection never saw: {unseen}"
-    yield f"  {spelled(found.values)}"
+    yield "  " + " ".join(spelled_override(key, value) for key, value in found.values.items())
     yield f"  {found.directory.config.as_posix()}"
     for option, what in (
         ("--yaml", "the whole configuration"),

@@ -14,11 +14,11 @@ import numpy as np
 from hrm_sweep.config import RunConfig, dotted_keys
 from hrm_sweep.data import open_folder, take_examples
 from hrm_sweep.diagnosis.evidence import Evidence
-from hrm_sweep.diagnosis.figures import Share
 from hrm_sweep.diagnosis.gather import gather_evidence
 from hrm_sweep.diagnosis.statistics import Floats
 from hrm_sweep.errors import DataError
 from hrm_sweep.evaluation.selection import evenly_spaced, subset_indices
+from hrm_sweep.evaluation.share import Share
 from hrm_sweep.runs.formats import Curves, Series
 
 

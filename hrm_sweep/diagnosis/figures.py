@@ -9,32 +9,7 @@ import numpy as np
 
 from hrm_sweep.diagnosis.engine import Diagnosis
 from hrm_sweep.diagnosis.evidence import Evidence
-from hrm_sweep.diagnosis.statistics import wilson
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of which `n` puzzles tell, with its 95 % interval (Wilson).
-
-    Cells of one puzzle stand and fall together, so for a share of cells, too, n is the number of puzzles: its interval
-    is wider than it would have to be, never narrower.
-    """
-
-    share: float
-    n: int
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        return wilson(self.share * self.n, self.n)
-
-    def __str__(self) -> str:
-        low, high = self.interval
-        solved = round(self.share * self.n)
-        return f"{self.share:.1%} ({solved:,} of {self.n:,}; 95 % interval {low:.1%} to {high:.1%})"
-
-    def to_mapping(self) -> dict[str, Any]:
-        low, high = self.interval
-        return {"share": self.share, "n": self.n, "low": low, "high": high}
+from hrm_sweep.evaluation.share import Share as Share
 
 
 @dataclass(frozen=True)

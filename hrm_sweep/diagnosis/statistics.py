@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from hrm_sweep.evaluation.share import wilson as wilson  # one of them
 from hrm_sweep.runs.formats import Series
 
 Floats = npt.NDArray[np.float64]
@@ -71,17 +72,6 @@ def slope_interval(series: Series, points: int = 120) -> tuple[float, float, flo
     low = max(0, math.floor(len(slopes) / 2 - half))
     high = min(len(slopes) - 1, math.ceil(len(slopes) / 2 + half))
     return float(slopes[low]), float(np.median(slopes)), float(slopes[high])
-
-
-def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
-    """95 % interval of a share of which `successes` of `n` were seen (Wilson 1927); (0, 1) when nothing was seen."""
-    if not n >= 1:
-        return 0.0, 1.0
-    share = min(1.0, max(0.0, successes / n))
-    centre = share + z * z / (2 * n)
-    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def noise_of_difference(one: float, other: float, n: float, z: float = 1.96) -> float:

@@ -8,13 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hrm_sweep.diagnosis.figures import Share
 from hrm_sweep.diagnosis.regions import Concentration, Region, Relation
 from hrm_sweep.diagnosis.study_evidence import End, StudyParameter, StudyTrial
+from hrm_sweep.evaluation.share import Share, is_share
 from hrm_sweep.report.figures_html import Figure
 from hrm_sweep.report.html import Html, element, joined
 from hrm_sweep.report.scales import Scale, fitted, linear, spelled
-from hrm_sweep.report.scores import is_share
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport, plural
 from hrm_sweep.report.study_sections import ranked_importances
 from hrm_sweep.report.svg import BOTTOM, LEFT, RIGHT, TOP, axes, drawing, path_data

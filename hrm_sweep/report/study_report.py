@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from hrm_sweep.diagnosis import StudyDiagnosis
-from hrm_sweep.diagnosis.figures import Share
 from hrm_sweep.diagnosis.regions import Concentration
 from hrm_sweep.diagnosis.study_evidence import StudyEvidence
-from hrm_sweep.report.scores import is_share
+from hrm_sweep.evaluation.share import Share, is_share
 from hrm_sweep.report.terminal import StudyView, TrialLine
 
 STATES = ("complete", "pruned", "failed", "retried", "running")

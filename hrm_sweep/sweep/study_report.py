@@ -12,9 +12,9 @@ from optuna.trial import FrozenTrial
 
 from hrm_sweep.config import config_text
 from hrm_sweep.diagnosis import MissingEvidence, StudyEvidence, diagnose_study
-from hrm_sweep.diagnosis.figures import Share
 from hrm_sweep.diagnosis.regions import Ending, concentrations, endings_of
 from hrm_sweep.errors import HrmSweepError
+from hrm_sweep.evaluation.share import Share
 from hrm_sweep.report.study_report import BestTrial, Cost, EndingCount, ReportedTrial, Searched, StudyReport
 from hrm_sweep.report.terminal import StudyView, TrialLine, spelled
 from hrm_sweep.sweep import attributes

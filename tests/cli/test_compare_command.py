@@ -13,7 +13,7 @@ import yaml
 
 from hrm_sweep.cli import main
 from hrm_sweep.diagnosis.comparison import compare_runs
-from hrm_sweep.diagnosis.figures import Share
+from hrm_sweep.evaluation.share import Share
 
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 OURS = FIXTURES / "runs" / "healthy"

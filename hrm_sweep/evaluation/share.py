@@ -1,0 +1,49 @@
+"""A share of puzzles, and how sure their number makes it. Needs nothing but arithmetic."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
+    """95 % interval of a share of which `successes` of `n` were seen (Wilson 1927); (0, 1) when nothing was seen."""
+    if not n >= 1:
+        return 0.0, 1.0
+    share = min(1.0, max(0.0, successes / n))
+    centre = share + z * z / (2 * n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+
+
+@dataclass(frozen=True)
+class Share:
+    """A share of which `n` puzzles tell, with its 95 % interval (Wilson).
+
+    Cells of one puzzle stand and fall together, so for a share of cells, too, n is the number of puzzles: its interval
+    is wider than it would have to be, never narrower.
+    """
+
+    share: float
+    n: int
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        return wilson(self.share * self.n, self.n)
+
+    def __str__(self) -> str:
+        low, high = self.interval
+        solved = round(self.share * self.n)
+        return f"{self.share:.1%} ({solved:,} of {self.n:,}; 95 % interval {low:.1%} to {high:.1%})"
+
+    def to_mapping(self) -> dict[str, Any]:
+        low, high = self.interval
+        return {"share": self.share, "n": self.n, "low": low, "high": high}
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share of puzzles, so that its interval follows from their number. That of cells is none:
+    the cells of one puzzle are right or wrong together."""
+    return metric == "exact_accuracy"
