@@ -22,18 +22,12 @@ from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages._rdb import models
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.sweep.quick_opening import quick_version_check
-
 _Value = models.TrialValueModel
 _Intermediate = models.TrialIntermediateValueModel
 
 
 class QuickReadingStorage(RDBStorage):
     """RDBStorage whose full listing of a study goes past the object layer."""
-
-    def __init__(self, url: str, *, engine_kwargs: dict[str, Any], skip_table_creation: bool) -> None:
-        with quick_version_check():
-            super().__init__(url, engine_kwargs=engine_kwargs, skip_table_creation=skip_table_creation)
 
     def _get_trials(
         self,
