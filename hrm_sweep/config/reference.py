@@ -25,6 +25,7 @@ _OURS = (
     "stop_when_solved",
     "max_seconds",
     "micro_batch_size",
+    "tracker",
 )
 
 _NOT_IN_ITS_FILES = {

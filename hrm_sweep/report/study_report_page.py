@@ -6,13 +6,12 @@ from hrm_sweep.diagnosis import Finding, Verdict
 from hrm_sweep.report.figures_html import figures
 from hrm_sweep.report.findings_html import evidence_table, quiet_findings, remedy
 from hrm_sweep.report.html import Html, element, joined, page
+from hrm_sweep.report.parameter_charts import outcome_charts, parameter_charts
 from hrm_sweep.report.study_charts import (
     history,
     importance_bars,
     intervals,
     learning_curves,
-    outcome_charts,
-    parameter_charts,
 )
 from hrm_sweep.report.study_report import StudyReport
 from hrm_sweep.report.study_sections import Section, fired, headline, sections

@@ -105,7 +105,9 @@ def test_a_worker_leaves_in_time_although_the_database_is_locked(
     process ends with the worker, and the trial is recovered by the next."""
     study = holding(make_study)
     process = start_worker(6.0)
-    until(lambda: held(study))
+    until(
+        lambda: held(study) and study.trials()[0].intermediate_values
+    )  # else it is the worker that waits for the lock
     worker, training = owner_of(study.trials()[0]), child(study)
     with closing(sqlite3.connect("trials/optuna.db", timeout=60, isolation_level=None)) as locker:
         locker.execute("BEGIN IMMEDIATE")
