@@ -202,7 +202,10 @@ def hrm_sweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]
 
 @pytest.mark.parametrize(
     ("key", "faulty", "rule"),
-    [("lr", 1e-6, "lr_out_of_range"), ("lr_warmup_steps", 20000, "warmup_never_ends")],
+    [
+        ("lr", 1e-6, "lr_out_of_range"),
+        pytest.param("lr_warmup_steps", 20000, "warmup_never_ends", marks=pytest.mark.proof),
+    ],
 )
 def test_a_real_run_with_a_fault_is_better_after_its_fix(
     folder: Path, puzzles: Path, key: str, faulty: float, rule: str

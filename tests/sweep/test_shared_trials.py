@@ -93,6 +93,7 @@ def kill_child(child: int) -> None:
     os.kill(child, signal.SIGKILL)
 
 
+@pytest.mark.proof
 def test_a_trial_of_two_processes_can_be_killed_stopped_continued_and_pruned(
     make_study: MakeStudy, sudoku_4x4: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
