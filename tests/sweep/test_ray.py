@@ -69,6 +69,31 @@ def test_a_trial_whose_node_is_lost_ends_on_another_from_its_checkpoint(cluster:
     assert [row.step for row in read_metrics(study.run_directory(0).metrics)] == [10, 20, 30, 40]
 
 
+def test_workers_whose_orders_are_lost_hand_back_their_trials_and_others_go_on(
+    cluster: Any, make_study: MakeStudy
+) -> None:
+    import ray
+
+    cluster.add_node(**node(cpus=2))
+    cluster.wait_for_nodes()
+    base = {"data_path": "nowhere", "epochs": 4, "eval_interval": 1, "project_name": "hold@2"}
+    study = make_study(base=base, budget={"trials": 2})
+    engine = make_engine("ray", WorkerPlan(study, threads=1, training=stand_in_training.NAME))
+    lost: list[bool] = []
+
+    def lose_the_orders() -> Wish:
+        if not lost and all(len(read_metrics(study.run_directory(number).metrics)) == 1 for number in (0, 1)):
+            lost.append(True)
+            ray.kill(engine._orders)  # type: ignore[attr-defined]
+            until(lambda: engine.alive() == 0)
+            Path("go").touch()
+        return Wish.GO_ON
+
+    ended = conduct(study, engine, 2, wish=lose_the_orders)
+    assert (lost, ended.account.ended, ended.account.is_reached) == ([True], 2, True)
+    assert {trial.user_attrs.get("cause") for trial in study.trials()} == {"preempted", None}
+
+
 def test_half_a_gpu_puts_two_workers_on_each(cluster: Any, make_study: MakeStudy) -> None:
     cluster.add_node(**node(cpus=4), num_gpus=1)
     cluster.wait_for_nodes()

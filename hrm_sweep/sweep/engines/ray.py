@@ -29,8 +29,8 @@ _LAST_GRACE_S = 40.0
 class _Orders:
     """What the workers of one engine are to do. It lives beside the process that conducts the study."""
 
-    def __init__(self) -> None:
-        self._order = Order.GO_ON
+    def __init__(self, order: Order) -> None:
+        self._order = order
         self._begun: set[int] = set()
 
     def give(self, order: Order) -> list[int]:
@@ -64,6 +64,7 @@ class RayEngine:
     def __init__(self, plan: WorkerPlan) -> None:
         self._plan = plan
         self._orders: Any = None
+        self._order = Order.GO_ON
         self._tasks: dict[Any, int] = {}  # reference to the result: slot
         self._complaints: list[str] = []
         self._started_ray = False
@@ -71,6 +72,8 @@ class RayEngine:
     def start(self, workers: int) -> None:
         if workers and self._orders is None:
             self._connect()
+        elif workers and not self._is_heard():
+            self._orders = self._new_orders()
         for _ in range(workers):
             slot = next(slot for slot in range(len(self._tasks) + 1) if slot not in self._tasks.values())
             task = ray.remote(_work).options(
@@ -96,10 +99,22 @@ class RayEngine:
                 f"SQLite serves the workers of one machine, and this Ray cluster has {len(hosts)}; "
                 "use --storage postgresql+psycopg://user@host/database"
             )
+        self._orders = self._new_orders()
+
+    def _new_orders(self) -> Any:
+        """On the node of this process: on another one it would be lost with that."""
         here = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(
-            ray.get_runtime_context().get_node_id(), soft=True
+            ray.get_runtime_context().get_node_id(), soft=False
         )
-        self._orders = _Orders.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+        return _Orders.options(scheduling_strategy=here).remote(self._order)  # type: ignore[attr-defined]
+
+    def _is_heard(self) -> bool:
+        """Whether the actor that passes on orders lives. Workers whose actor is gone hand back their trials and end."""
+        try:
+            ray.get(self._orders.give.remote(self._order))
+        except ray.exceptions.RayActorError:
+            return False
+        return True
 
     def _gpus(self) -> float:
         """A trial whose device is `auto` takes a GPU where the cluster has any."""
@@ -138,8 +153,12 @@ class RayEngine:
 
     def _give(self, order: Order) -> None:
         """Tell all; those that still wait for their turn are called off."""
+        self._order = order
         if self._orders is not None:
-            begun = ray.get(self._orders.give.remote(order))
+            try:
+                begun = ray.get(self._orders.give.remote(order))
+            except ray.exceptions.RayActorError:
+                return  # its workers end by themselves
             self._cancel([task for task, slot in self._tasks.items() if slot not in begun])
 
     def _cancel(self, tasks: list[Any]) -> None:
