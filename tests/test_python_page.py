@@ -58,6 +58,8 @@ def test_what_is_not_there_is_named(studied: Path, monkeypatch: pytest.MonkeyPat
         hrm_sweep.load_run("trials/mine/0009")
     with pytest.raises(StudyError, match="there is no trial 3; there are 3, counted from 0"):
         hrm_sweep.load_study("mine").run(3)
+    with pytest.raises(StudyError, match="there is no trial 0000; there are 3, counted from 0"):
+        hrm_sweep.load_study("mine").run("0000")  # type: ignore[arg-type]
 
 
 def test_the_package_hands_out_what_it_promises_and_nothing_else() -> None:

@@ -12,7 +12,9 @@ def require_file(option: str, path: Path | None) -> None:
     from hrm_sweep.errors import UsageError
 
     if path is not None and path.is_dir():
-        raise UsageError(f"{option} {path}: is a folder; name a file in it, for example {path / 'report'}")
+        raise UsageError(f"{option} {path}: is a folder; name a file in it")
+    if path is not None and str(path) == "-":
+        raise UsageError(f"{option} -: expected the name of a file, for it is replaced as a whole; name one")
 
 
 def write_text(option: str, path: Path, content: str) -> None:

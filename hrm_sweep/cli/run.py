@@ -207,7 +207,7 @@ def _with_options(  # each option is one of the command line
     if stop_after_same_cause is not None:
         content["stop_after_same_cause"] = stop_after_same_cause or None
     if jobs is not None and jobs != "auto" and not jobs.isdecimal():
-        raise UsageError(f"--jobs: expected auto or a whole number, found {jobs!r}")
+        raise UsageError(f"--jobs: expected auto or a whole number, 0 or more, found {jobs!r}")
     if jobs is not None and jobs != "0":
         content["resources"]["jobs"] = jobs if jobs == "auto" else int(jobs)
     return space_from_mapping(content, where)

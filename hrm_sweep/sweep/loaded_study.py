@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, SupportsIndex
 
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
@@ -60,7 +60,7 @@ class LoadedStudy:
         """The run of a trial. Raises StudyError when there is no such trial, RunDirectoryError when its run is not on
         this machine, or has not begun."""
         trials = self.study.trials()
-        if not 0 <= number < len(trials):
+        if not isinstance(number, SupportsIndex) or not 0 <= number < len(trials):
             raise StudyError(f"{self.name}: there is no trial {number}; there are {len(trials)}, counted from 0")
         return load_run(self.study.run_directory(self.study.first_attempt_of(trials[number])).path)
 

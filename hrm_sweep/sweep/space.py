@@ -280,13 +280,13 @@ def _problems(space: SearchSpace) -> Iterator[str]:
             yield f"overrides.{key}: is a parameter too; leave it out of one of the two"
     for name, parameter in space.parameters.items():
         yield from (f"parameters.{name}: {problem}" for problem in _parameter_problems(name, parameter, known))
-        if isinstance(space.sampler, Exhaustive) and _is_endless(name, parameter):
+        if name in known and isinstance(space.sampler, Exhaustive) and _is_endless(name, parameter):
             yield (
                 f"parameters.{name}: sampler {space.sampler.name} tries every value, but a range of real numbers "
                 "has no end of them; give values or a step"
             )
     conditions = list(_condition_problems(space))
-    yield from conditions or _first_problems(space)
+    yield from conditions or _first_problems(space, known)
 
 
 def _condition_problems(space: SearchSpace) -> Iterator[str]:
@@ -304,12 +304,12 @@ def _condition_problems(space: SearchSpace) -> Iterator[str]:
         yield f"parameters: {error}"
 
 
-def _first_problems(space: SearchSpace) -> Iterator[str]:
+def _first_problems(space: SearchSpace, known: set[str]) -> Iterator[str]:
     for index, point in enumerate(space.first):
         for name, value in point.items():
             if name not in space.parameters:
                 yield f"first.{index}.{name}: {_no_parameter(space, name)}"
-            elif not allows(name, space.parameters[name], value):
+            elif name in known and not allows(name, space.parameters[name], value):
                 yield f"first.{index}.{name}: {value!r} is not among the values that the parameter allows"
             else:
                 for condition in space.parameters[name].conditions():

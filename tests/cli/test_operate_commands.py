@@ -70,6 +70,15 @@ def test_stop_leaves_word_in_the_storage_and_says_how_to_go_on(study: Study) -> 
     assert "asked to stop (now); `hrm-sweep run` goes on" in hrm_sweep("status", "small").stdout
 
 
+def test_a_study_that_has_ended_is_not_asked_to_stop(folder: Path) -> None:
+    ended = create_or_continue(STORAGE, "small", small_space(budget={"trials": 1}))
+    one = claim(ended, Owner.this_process())
+    assert isinstance(one, Claim)
+    ended.optuna.tell(one.trial, 0.5)
+    assert hrm_sweep("stop", "small").stdout == "small: the budget is reached, so there is nothing to stop\n"
+    assert requested_stop(ended) is None
+
+
 def test_retry_makes_failed_trials_due(study: Study) -> None:
     none = hrm_sweep("retry", "small", "--cause", "nan")
     assert none.stdout == "small: no trial failed for good for nan; those that did, by cause: 2 oom\n"

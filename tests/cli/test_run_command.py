@@ -176,7 +176,7 @@ REFUSED = [
     (["nowhere.yaml"], "nowhere.yaml: neither a shipped search space ("),
     (["mine.yaml", "epoch=3"], "mine.yaml with epoch=3: overrides.epoch: unknown key; the nearest valid key is epochs"),
     (["mine.yaml", "more"], "'more': expected key=value after the search space"),
-    (["mine.yaml", "--jobs", "many"], "--jobs: expected auto or a whole number, found 'many'"),
+    (["mine.yaml", "--jobs", "many"], "--jobs: expected auto or a whole number, 0 or more, found 'many'"),
     (["mine.yaml", "--study", "../up"], "--study: '../up' cannot be the name of a study"),
     (["mine.yaml", "--storage", "optuna.db"], "--storage: expected a URL such as sqlite:///trials/optuna.db"),
     (["mine.yaml", "--engine", "dask"], "--engine: expected debug, local, ray, slurm, found 'dask'"),

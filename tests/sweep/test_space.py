@@ -70,6 +70,8 @@ def test_numbers_in_yaml_1_1_scientific_notation_are_numbers() -> None:
 REFUSED = [
     (with_parameter("arch.halt_steps", {"values": [1]}),
      "parameters.arch.halt_steps: unknown key; the nearest valid key is arch.halt_max_steps"),
+    ({**with_parameter("lrr", {"min": 0.1, "max": 1.0}), "first": [{"lrr": 0.2}], "sampler": {"name": "grid"}},
+     "parameters.lrr: unknown key; the nearest valid key is lr"),
     (with_parameter("lr", {"mim": 1, "max": 3}), "parameters.lr.mim: unknown key; the nearest valid key is min"),
     (with_parameter("lr", [1, 2]), "parameters.lr: expected keys and values, found [1, 2]"),
     (with_parameter("lr", {"min": 1, "max": "x"}), "parameters.lr.max: expected a number, found 'x'"),
