@@ -62,11 +62,12 @@ def stop(
     from hrm_sweep.sweep.stopping import Stop, request_stop
 
     opened = _open(study, storage)
-    if study_status(opened).is_reached:
+    standing = study_status(opened)
+    if standing.is_reached:
         print(f"{study}: the budget is reached, so there is nothing to stop")
         return
     request_stop(opened, Stop.NOW if now else Stop.DRAIN)
-    running = [worker.trial for worker in study_status(opened).workers]
+    running = [worker.trial for worker in standing.workers]
     trials = f"trial{'' if len(running) == 1 else 's'} {', '.join(map(str, running))}"
     if not running:
         print(f"{study}: no trial is running, and none will be started")

@@ -8,7 +8,7 @@ from hrm_sweep.config.library import (
     search_spaces_folder,
     space_names,
 )
-from hrm_sweep.config.overrides import apply_overrides, parse_overrides
+from hrm_sweep.config.overrides import apply_overrides, flattened, parse_overrides
 from hrm_sweep.config.run import (
     ArchConfig,
     DataConfig,
@@ -31,6 +31,7 @@ __all__ = [
     "config_text",
     "default_eval_interval",
     "dotted_keys",
+    "flattened",
     "load_config",
     "nearest_key",
     "parse_overrides",

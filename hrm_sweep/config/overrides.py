@@ -58,6 +58,17 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any], whe
     return result
 
 
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Dotted keys and their values: {arch: {H_cycles: 2}} is {arch.H_cycles: 2}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat |= flattened(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
 def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
     for part in parts[:-1]:
         inner = values.get(part)

@@ -13,7 +13,7 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import RunDirectory, State, read_status
 from hrm_sweep.sweep.remedies import is_remedy
 from hrm_sweep.sweep.storage import open_storage
-from hrm_sweep.sweep.study import Study, chains, open_study, study_names
+from hrm_sweep.sweep.study import ENDED, Study, chains, open_study, study_names
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,6 @@ class StudyLine:
     remedies: int
     best: tuple[float, int] | None
     disk_bytes: int
-
-
-_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 def list_studies(storage_url: str) -> list[StudyLine]:
@@ -59,7 +56,7 @@ def list_studies(storage_url: str) -> list[StudyLine]:
                 name=name,
                 metric=study.space.objective.metric,
                 budget=study.space.budget.trials,
-                counts=dict(Counter(_STATES.get(trial.state, "running") for trial in trials)),
+                counts=dict(Counter(ENDED.get(trial.state, "running") for trial in trials)),
                 remedies=sum(is_remedy(chain) for chain in chains(trials)),
                 best=None if best is None else (sign * best[0], -best[1]),
                 disk_bytes=_size_of(study.folder),

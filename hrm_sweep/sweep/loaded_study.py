@@ -15,15 +15,7 @@ from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.space import SearchSpace
 from hrm_sweep.sweep.storage import chosen_storage
-from hrm_sweep.sweep.study import Chain, Study, open_study
-
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
+from hrm_sweep.sweep.study import STATES, Chain, Study, open_study
 
 
 @dataclass(frozen=True)
@@ -76,7 +68,7 @@ def load_study(name: str, storage: str | None = None) -> LoadedStudy:
 
 def _row(study: Study, chain: Chain, trial: FrozenTrial, names: list[str]) -> Mapping[str, Any]:
     values, given = values_of(trial), trial.user_attrs
-    state = _STATES[trial.state]
+    state = STATES[trial.state]
     if trial.state is TrialState.FAIL and trial.number != chain.last.number:
         state = "retried"
     began, ended = trial.datetime_start, trial.datetime_complete

@@ -13,17 +13,10 @@ from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.budget import SILENCE_S, account, owner_of
 from hrm_sweep.sweep.stopping import Stop
 from hrm_sweep.sweep.streak import Streak
-from hrm_sweep.sweep.study import Chain, Study
+from hrm_sweep.sweep.study import STATES, Chain, Study
 
 _RECENT = 50  # so many trials that ended last tell the rate
 _FEWEST_FOR_A_RATE = 3
-_STATES = {
-    TrialState.COMPLETE: "complete",
-    TrialState.PRUNED: "pruned",
-    TrialState.FAIL: "failed",
-    TrialState.RUNNING: "running",
-    TrialState.WAITING: "waiting",
-}
 
 
 @dataclass(frozen=True)
@@ -129,7 +122,7 @@ def study_status(study: Study) -> StudyStatus:
 
 
 def _state(study: Study, chain: Chain) -> str:
-    return "to be retried" if study.is_due(chain) else _STATES[chain.last.state]
+    return "to be retried" if study.is_due(chain) else STATES[chain.last.state]
 
 
 def _cause(trial: FrozenTrial) -> str:

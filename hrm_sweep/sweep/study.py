@@ -25,6 +25,10 @@ TRIALS = Path("trials")
 
 ARTIFACTS = TRIALS / "artifacts"
 
+ENDED = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+STATES = {**ENDED, TrialState.RUNNING: "running", TrialState.WAITING: "waiting"}
+"""What people are told of Optuna's states."""
+
 
 @dataclass(frozen=True)
 class Study:

@@ -22,14 +22,12 @@ from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.notes import OURS
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.storage import study_lock
-from hrm_sweep.sweep.study import Chain, Study
+from hrm_sweep.sweep.study import ENDED, Chain, Study
 from hrm_sweep.sweep.study_attributes import Value, replace_system_attributes, system_attributes
 from hrm_sweep.sweep.view import importances
 
 WRITTEN_EVERY_S = 30.0
 OBJECTIVES = "dashboard:objective_names"  # what the dashboard calls the objective, otherwise "Objective 0"
-
-_OUTCOMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def _point(chain: Chain, *, maximize: bool) -> TrialPoint:
     given = trial.user_attrs
     return TrialPoint(
         number=trial.number,
-        outcome=_OUTCOMES.get(trial.state, "running"),
+        outcome=ENDED.get(trial.state, "running"),
         reason=_reason(trial),
         values=values_of(trial),
         curve=curve,

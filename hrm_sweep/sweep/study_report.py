@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from hrm_sweep.config import config_text
+from hrm_sweep.config import config_text, flattened
 from hrm_sweep.diagnosis import MissingEvidence, StudyEvidence, diagnose_study
 from hrm_sweep.diagnosis.regions import Ending, concentrations, endings_of
 from hrm_sweep.errors import HrmSweepError
@@ -99,18 +99,10 @@ def _setting(space: SearchSpace, evidence: StudyEvidence) -> dict[str, str]:
         "decided by": f"{space.objective.metric}, {space.objective.goal}{puzzles}",
         "sampler": f"{sampler.pop('name')} ({spelled(sampler)})" if len(sampler) > 1 else space.sampler.name,
         "pruned by": ", ".join(pruners) or "nothing",
-        "fixed": spelled(dict(_flat(space.overrides))) or "as in its base",
+        "fixed": spelled(flattened(space.overrides)) or "as in its base",
         "tried first": f"{len(space.first)} known point{'' if len(space.first) == 1 else 's'}",
         "budget": f"{space.budget.trials} trials",
     }
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _best(study: Study, evidence: StudyEvidence, *, measure: bool) -> BestTrial | None:

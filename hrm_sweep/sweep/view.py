@@ -17,9 +17,8 @@ from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
 from hrm_sweep.sweep.status import measured_rate
 from hrm_sweep.sweep.storage import patiently
-from hrm_sweep.sweep.study import Study
+from hrm_sweep.sweep.study import ENDED, Study
 
-_STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 _FEWEST_FOR_IMPORTANCES = 4
 
 
@@ -55,7 +54,7 @@ def study_view(study: Study, running_s: float, paces: Paces | None = None) -> St
 
 
 def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, is_last: bool, left: TimeLeft | None) -> TrialLine:
-    state = _STATES.get(trial.state, "running")
+    state = ENDED.get(trial.state, "running")
     if state == "failed" and not is_last:
         state = "retried"
     values = [value for value in trial.intermediate_values.values() if math.isfinite(value)]

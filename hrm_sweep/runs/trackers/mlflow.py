@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param
 
+from hrm_sweep.config import flattened
 from hrm_sweep.runs.trackers.base import TrackedRun
 
 _FILE = Path("trials") / "mlflow.db"
@@ -27,7 +28,7 @@ class _MlflowRun:
             self._client.update_run(self.id, status="RUNNING")
             return
         self.id = self._client.create_run(self._experiment(run.project), run_name=run.name).info.run_id
-        parameters = [Param(key, str(value)[:6000]) for key, value in _flat(run.config)]
+        parameters = [Param(key, str(value)[:6000]) for key, value in flattened(run.config).items()]
         for start in range(0, len(parameters), _PARAMETERS_AT_ONCE):
             self._client.log_batch(self.id, params=parameters[start : start + _PARAMETERS_AT_ONCE])
 
@@ -61,11 +62,3 @@ def _address() -> str:
         return given
     _FILE.parent.mkdir(exist_ok=True)
     return f"sqlite:///{_FILE.as_posix()}"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hrm_sweep.sweep.engines.base import WorkerPlan
-from hrm_sweep.sweep.engines.remote import worker_command
-from hrm_sweep.sweep.failures import end_of_log
+from hrm_sweep.sweep.engines.remote import complaint, worker_command
 from hrm_sweep.sweep.storage import STORAGE_VARIABLE
 from hrm_sweep.sweep.study import TRIALS
 from hrm_sweep.sweep.worker import DRAIN
@@ -104,13 +103,10 @@ class LocalEngine:
     def complaints(self) -> list[str]:
         found = []
         for worker in self._workers:
-            code = worker.process.poll()
-            if code and not worker.heard:
+            said = None if worker.heard else complaint(worker.process.poll(), Path(), worker.log, worker.log_began)
+            if said is not None:
                 worker.heard = True
-                lines = end_of_log(worker.log, worker.log_began).strip().splitlines()
-                said = lines[-1] if lines and code > 0 else "it said nothing"
-                how = f"signal {-code}" if code < 0 else f"exit code {code}"
-                found.append(f"a worker ended by {how}: {said} ({worker.log})")
+                found.append(said)
         return found
 
 

@@ -64,6 +64,16 @@ def worker_command(plan: WorkerPlan) -> list[str]:
     return command + ([] if plan.until is None else ["--until", str(plan.until)])
 
 
+def complaint(code: int | None, folder: Path, log: Path, log_began: int) -> str | None:
+    """What a worker that ended by an error said last; None for one that did not. `log` is relative to `folder`."""
+    if not code:
+        return None
+    lines = end_of_log(folder / log, log_began).strip().splitlines()
+    said = lines[-1] if lines and code > 0 else "it said nothing"
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    return f"a worker ended by {how}: {said} ({log})"
+
+
 class Minder:
     """Starts a worker and sees to it that it follows orders."""
 
@@ -120,11 +130,4 @@ class Minder:
         self._process.wait()
 
     def _complaint(self) -> str | None:
-        code = self._process.returncode
-        if not code:
-            return None
-        log = self._errand.folder / self._errand.log
-        lines = end_of_log(log, self._log_began).strip().splitlines()
-        said = lines[-1] if lines and code > 0 else "it said nothing"
-        how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        return f"a worker ended by {how}: {said} ({self._errand.log})"
+        return complaint(self._process.returncode, self._errand.folder, self._errand.log, self._log_began)

@@ -106,17 +106,6 @@ def read_foreign(path: Path) -> dict[str, Any]:
         raise SpaceError(str(error)) from None
 
 
-def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Dotted keys and their values: {arch: {H_cycles: 2}} is {arch.H_cycles: 2}."""
-    flat: dict[str, Any] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flattened(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
 def _name_for(text: str) -> str:
     """A name for a study, and so for a folder, out of any text."""
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")[:100]

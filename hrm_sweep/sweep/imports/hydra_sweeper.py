@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hrm_sweep.config import dotted_keys
+from hrm_sweep.config import dotted_keys, flattened
 from hrm_sweep.errors import SpaceError
-from hrm_sweep.sweep.imports.draft import Converted, Draft, flattened, read_foreign
+from hrm_sweep.sweep.imports.draft import Converted, Draft, read_foreign
 from hrm_sweep.sweep.imports.hydra_grammar import parse_sweep
 
 _SAMPLERS = {
