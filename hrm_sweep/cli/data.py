@@ -48,6 +48,9 @@ def sudoku(
     ] = None,
     max_difficulty: Annotated[int | None, typer.Option(min=0, help="Only puzzles of this rating or less.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of generator, subsample and copies.")] = 0,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace other puzzles that were built in DIR before.")
+    ] = False,
 ) -> None:
     """Build a folder of sudoku: generated (where no source is named), from CSV files, or from the Hugging Face hub.
 
@@ -87,6 +90,7 @@ def sudoku(
             request,
             output_dir,
             progress=lambda made, wanted: status.update(f"generated {made} of {wanted} puzzles"),
+            replace=replace,
         )
     copies = (
         f", with their symmetric copies {built.train_rows:,} rows" if built.train_rows > built.train_puzzles else ""

@@ -59,22 +59,21 @@ def ensure_data(config: DataConfig, root: Path = Path("data"), progress: Progres
     return folder
 
 
-def build_folder(config: DataConfig, output_dir: Path, progress: Progress | None = None) -> Built:
+def build_folder(
+    config: DataConfig, output_dir: Path, progress: Progress | None = None, *, replace: bool = False
+) -> Built:
     """Build the folder `output_dir`, or find that it holds this very request already.
 
-    A folder that was built here from another request is replaced. Raises DataError for a folder with anything else in
-    it, and when the request cannot be built; ConfigError for a request that contradicts itself.
+    A folder that was built here from another request is replaced only with `replace`: runs may have been trained on it,
+    and would be diagnosed and continued on puzzles that they never saw. Raises DataError for such a folder, for one
+    with anything else in it, and when the request cannot be built; ConfigError for a request that contradicts itself.
     """
     request = resolved(config)
     marks = fingerprint(request)
     found = _found(output_dir, marks)
     if found is not None:
         return found
-    if not _may_be_replaced(output_dir):
-        raise DataError(
-            f"{output_dir}: holds something that was not built by `hrm-sweep data`; "
-            "name another folder, or move this one away first"
-        )
+    _require_replaceable(output_dir, marks, replace)
     train, test = puzzles_of(request, progress)
     test_keys = np.sort(row_keys(test.questions))
     shared = int(np.isin(row_keys(train.questions), test_keys).sum())
@@ -126,11 +125,34 @@ def _found(folder: Path, marks: dict[str, Any]) -> Built | None:
     return Built(folder, **record["built"], reused=True)
 
 
-def _may_be_replaced(folder: Path) -> bool:
-    """Whether nothing is lost with this folder: there is none, it is empty, or it was built here."""
-    if not folder.exists() or _build_record(folder) is not None:
-        return True
-    return folder.is_dir() and not any(folder.iterdir())
+def _require_replaceable(folder: Path, marks: dict[str, Any], replace: bool) -> None:
+    """Raise DataError where something would be lost with this folder."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    record = _build_record(folder)
+    if record is None:
+        raise DataError(
+            f"{folder}: holds something that was not built by `hrm-sweep data`; "
+            "name another folder, or move this one away first"
+        )
+    if not replace and record.get("fingerprint") != marks:
+        raise DataError(
+            f"{folder}: holds other puzzles ({_difference(record.get('fingerprint'), marks)}), and runs may have been "
+            "trained on them; name another folder, or replace them with --replace"
+        )
+
+
+def _difference(there: Any, asked: dict[str, Any]) -> str:
+    """In what a folder's request differs from the one that is asked for: `max_blanks 6, asked for 8`."""
+    before = there.get("request") if isinstance(there, dict) else None
+    if not isinstance(before, dict):
+        return f"{BUILD_FILE} does not say of which request"
+    differing = [
+        f"{key} {before.get(key)}, asked for {value}"
+        for key, value in asked["request"].items()
+        if before.get(key) != value
+    ]
+    return "; ".join(differing) or "built by another version, or from files that have changed since"
 
 
 def _build_record(folder: Path) -> dict[str, Any] | None:

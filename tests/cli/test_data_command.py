@@ -53,7 +53,10 @@ def test_every_choice_of_the_generator_reaches_the_folder(folder: Path) -> None:
         assert set((split.sets[0].inputs == 1).sum(axis=1)) <= {5, 6}
     again = hrm_sweep(*arguments, folder=folder)
     assert again.stdout.splitlines()[0] == "here: already holds this data"
-    other = hrm_sweep(*arguments[:-1], "4", folder=folder)
+    refused = hrm_sweep(*arguments[:-1], "4", folder=folder)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "here: holds other puzzles (seed 3, asked for 4)" in refused.stderr
+    other = hrm_sweep(*arguments[:-1], "4", "--replace", folder=folder)
     assert other.stdout.splitlines()[0] == "here: built this data"
     assert (open_folder(folder / "here").train.sets[0].inputs != opened.train.sets[0].inputs).any()
 

@@ -113,9 +113,14 @@ def test_identical_work_is_not_done_twice(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "built").rglob("*")} == stamps
 
 
-def test_another_request_replaces_a_folder_of_ours(tmp_path: Path) -> None:
+def test_puzzles_that_runs_may_need_are_replaced_only_when_that_is_asked_for(tmp_path: Path) -> None:
     build_folder(SMALL, tmp_path / "built")
-    built = build_folder(SMALL.model_copy(update={"subsample_size": 31}), tmp_path / "built")
+    before = files_of(tmp_path / "built")
+    other = SMALL.model_copy(update={"subsample_size": 31})
+    with pytest.raises(DataError, match=r"built: holds other puzzles \(subsample_size 30, asked for 31\), .*--replace"):
+        build_folder(other, tmp_path / "built")
+    assert files_of(tmp_path / "built") == before
+    built = build_folder(other, tmp_path / "built", replace=True)
     assert (built.train_puzzles, built.reused) == (31, False)
     assert open_folder(tmp_path / "built").train.n_examples == 31
 
