@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -174,6 +175,19 @@ def test_without_the_puzzles_a_loss_that_copying_may_give_tells_nothing(healthy:
 def test_a_folder_of_runs_is_pointed_to_its_runs_and_its_study(healthy: Any) -> None:
     with pytest.raises(RunDirectoryError, match=r"a folder of runs, not a run; name them .* --study"):
         diagnose_run(healthy.path.parent)
+
+
+def test_the_name_of_a_study_or_a_trial_is_pointed_to_where_its_runs_are(
+    healthy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(healthy.path, tmp_path / "trials" / "mine" / "0001")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunDirectoryError, match=r"^mine: .* for example trials/mine/0001 .*diagnose --study mine"):
+        diagnose_run(Path("mine"))
+    with pytest.raises(RunDirectoryError, match=r"did you mean trials/mine/0001\?"):
+        diagnose_run(Path("mine/0001"))
+    with pytest.raises(RunDirectoryError, match="name a run directory, for example one under trials/"):
+        diagnose_run(Path("another"))
 
 
 def test_the_sentence_says_when_most_rules_are_blind(case: Any) -> None:

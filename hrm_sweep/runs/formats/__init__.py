@@ -23,13 +23,13 @@ def read_run(path: Path) -> RecordedRun:
 
 def _read_run(path: Path) -> RecordedRun:
     if not path.exists():
-        raise RunDirectoryError(f"{path}: there is no such folder; name a run directory, for example one under trials/")
+        raise RunDirectoryError(f"{path}: there is no such folder; {_meant_instead(Path('trials', path))}")
     if not path.is_dir():
         raise RunDirectoryError(f"{path}: expected the folder of a run, found a file; name the folder it lies in")
     for recognises, read in ((ours.recognises, ours.read), (reference.recognises, reference.read)):
         if recognises(path):
             return read(path)
-    if any(ours.recognises(child) for child in sorted(path.iterdir()) if child.is_dir()):
+    if _runs_in(path):
         raise RunDirectoryError(
             f"{path}: a folder of runs, not a run; name them ({path}/*), or a study as a whole with --study {path.name}"
         )
@@ -37,3 +37,19 @@ def _read_run(path: Path) -> RecordedRun:
         f"{path}: not a run directory; expected config.yaml and metrics.jsonl (hrm-sweep), "
         "or all_config.yaml and step_N files (the reference implementation)"
     )
+
+
+def _runs_in(path: Path) -> list[Path]:
+    return [child for child in sorted(path.iterdir()) if child.is_dir() and ours.recognises(child)]
+
+
+def _meant_instead(path: Path) -> str:
+    """What to name instead of a folder that does not exist; `path` is where it would be under trials/."""
+    if path.is_dir() and ours.recognises(path):
+        return f"did you mean {path}?"
+    if path.is_dir() and (runs := _runs_in(path)):
+        return (
+            f"{path} is a folder of runs: name one of them, for example {runs[0]} "
+            f"(`hrm-sweep diagnose --study {path.name}` judges a study as a whole)"
+        )
+    return "name a run directory, for example one under trials/"
