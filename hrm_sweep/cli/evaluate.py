@@ -80,9 +80,11 @@ def evaluate(
 
     from hrm_sweep.evaluation.device import Device
     from hrm_sweep.evaluation.scaling import load_for_inference, puzzles_to_evaluate, scaling_of
+    from hrm_sweep.model.checkpoint import config_of_checkpoint
     from hrm_sweep.report.evaluation import Evaluation, evaluation_json, evaluation_page, print_evaluation, solving_bar
 
-    settings = checkpoint.config if device is None else checkpoint.config.model_copy(update={"device": device})
+    settings = config_of_checkpoint(checkpoint.config, checkpoint.path)
+    settings = settings if device is None else settings.model_copy(update={"device": device})
     place = Device.choose(settings)
     split = open_folder(facts.path).test
     subset, chosen = _subset(checkpoint, all_puzzles)
