@@ -107,6 +107,7 @@ class Run:
                 if self._stage_of(self.iteration) != self.stage:
                     self._enter_stage(self._stage_of(self.iteration))
                     self.learner.carry = None
+                    self.say(f"stage {self.stage} of 0 to {len(self.config.stages or ()) - 1} begins")
                 for batch in self._batches():
                     self._step(batch)
                     if reason := self._stop_reason():
