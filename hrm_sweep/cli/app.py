@@ -10,6 +10,7 @@ from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
 from hrm_sweep.cli.doctor import doctor
+from hrm_sweep.cli.evaluate import evaluate
 from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.output import Verbs, overview
@@ -40,6 +41,7 @@ app.command()(reap)
 app.command()(report)
 app.command()(compare)
 app.command()(show)
+app.command()(evaluate)
 app.command()(best)
 app.command()(export)
 app.command()(studies)

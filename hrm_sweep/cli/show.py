@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from hrm_sweep.data import Split
-    from hrm_sweep.runs.formats import RecordedRun
 
 
 def show(
@@ -44,12 +43,13 @@ def show(
     from hrm_sweep.evaluation.watch import watch_checkpoint
     from hrm_sweep.report.solving import print_legend, print_solving, solving
     from hrm_sweep.runs.formats import read_run
+    from hrm_sweep.runs.formats.checkpoint import best_checkpoint
 
     require_file("--html", html)
     recorded = read_run(run)
     if recorded.config is None:
         raise RunDirectoryError("; ".join(recorded.problems))
-    checkpoint = _checkpoint(recorded)
+    checkpoint = best_checkpoint(recorded)
     facts, problem = find_data(recorded.config, run, data)
     if facts is None:
         raise DataError(f"{run}: {problem}")
@@ -79,22 +79,6 @@ def show(
     print_legend(console)
     for one in drawn:
         print_solving(one, console)
-
-
-def _checkpoint(recorded: RecordedRun) -> Path:
-    """The best checkpoint there is. Raises CheckpointError when there is none."""
-    from hrm_sweep.errors import CheckpointError
-    from hrm_sweep.runs import RunDirectory
-
-    directory = RunDirectory(recorded.path)
-    weights = [path for _, path in recorded.weights]
-    for path in (directory.best_checkpoint, directory.last_checkpoint, *reversed(weights)):
-        if path.is_file():
-            return path
-    raise CheckpointError(
-        f"{recorded.path}: no checkpoint in it (checkpoints/best.pt, checkpoints/last.pt or step_N); a pruned trial "
-        "keeps none, and `hrm-sweep clean` removes them"
-    )
 
 
 def _indices(split: Split, puzzles: int, index: list[int]) -> NDArray[np.int64]:

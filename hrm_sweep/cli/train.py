@@ -49,6 +49,8 @@ def train(
     wait for the checkpoint.
 
     Example: hrm-sweep train hrm_v1_tiny epochs=60 lr=2e-3
+
+    Example: hrm-sweep train progressive init_from=trials/runs/earlier
     """
     from hrm_sweep.config import load_config, parse_overrides
     from hrm_sweep.errors import UsageError
@@ -86,7 +88,8 @@ def train_in(
     from hrm_sweep.runs import State, StopReason
     from hrm_sweep.training.session import prepare, run_training
 
-    prepared = prepare(config, processes=processes)  # raises before anything is written
+    continues = resume and directory.last_checkpoint.is_file()
+    prepared = prepare(config, processes=processes, resume=continues)  # raises before anything is written
     for finding in lint(prepared.config, prepared.data.train.metadata, processes):
         print(finding, flush=True, file=sys.stderr if as_json else sys.stdout)
     path = shlex.quote(directory.path.as_posix())

@@ -18,6 +18,7 @@ from hrm_sweep.config.run import (
     default_eval_interval,
     dotted_keys,
     nearest_key,
+    plain_key,
     swiglu_width,
     write_config,
 )
@@ -35,6 +36,7 @@ __all__ = [
     "load_config",
     "nearest_key",
     "parse_overrides",
+    "plain_key",
     "preset_names",
     "read_source",
     "read_yaml_mapping",

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hrm_sweep.config.overrides import apply_overrides
+from hrm_sweep.config.overrides import apply_overrides, sets_stages
 from hrm_sweep.config.run import RunConfig, config_from_mapping
 from hrm_sweep.errors import ConfigError
 
@@ -43,6 +43,8 @@ def load_config(source: str | Path, overrides: Mapping[str, Any] | None = None) 
         interval, epochs = values.get("eval_interval"), overrides["epochs"]
         if isinstance(interval, int) and not (isinstance(epochs, int) and epochs % interval == 0):
             values = {key: value for key, value in values.items() if key != "eval_interval"}
+    if is_preset(source) and sets_stages(overrides) and "eval_interval" not in overrides:
+        values = {key: value for key, value in values.items() if key != "eval_interval"}
     return config_from_mapping(apply_overrides(values, overrides, where), where)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hrm_sweep.config.run import dotted_keys, nearest_key, text_keys
+from hrm_sweep.config.run import dotted_keys, nearest_key, plain_key, text_keys
 from hrm_sweep.errors import ConfigError
 
 # YAML 1.1 reads 1e-3 as a string; everyone who writes it means a number.
@@ -42,20 +42,32 @@ def parse_overrides(arguments: Iterable[str]) -> dict[str, Any]:
 
 
 def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """A copy of nested `values` with dotted `overrides` set. Raises ConfigError for a key no RunConfig has."""
-    known = set(dotted_keys())
-    sections = {key.rsplit(".", 1)[0] for key in known if "." in key} | {"arch", "data"}
+    """A copy of nested `values` with dotted `overrides` set. Raises ConfigError for a key no RunConfig has.
+
+    Who changes stages changes how long the run is: `epochs` of `values` then goes, unless it is set as well.
+    """
+    sections = {key.rsplit(".", 1)[0] for key in dotted_keys() if "." in key} | {"arch", "data"}
     result = deepcopy(dict(values))
     for dotted, value in overrides.items():
         if dotted == "arch" and isinstance(value, str):
             raise ConfigError(f"{where}: arch={value}: name the preset first instead, as in `hrm-sweep train {value}`")
-        if dotted not in known and not (dotted in sections and (value is None or isinstance(value, Mapping))):
+        if plain_key(dotted) is None and not (dotted in sections and (value is None or isinstance(value, Mapping))):
             nearest = nearest_key(dotted)
             raise ConfigError(
                 f"{where}: {dotted}: unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
             )
-        _set(result, dotted.split("."), value)
+        if dotted.startswith("stages."):
+            _set_in_stage(result, dotted, value, where)
+        else:
+            _set(result, dotted.split("."), value)
+    if sets_stages(overrides) and "epochs" not in overrides:
+        result.pop("epochs", None)
     return result
+
+
+def sets_stages(overrides: Mapping[str, Any]) -> bool:
+    """Whether these overrides give a run its stages, or change them."""
+    return any(key.startswith("stages.") or (key == "stages" and value) for key, value in overrides.items())
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -75,3 +87,16 @@ def _set(values: dict[str, Any], parts: list[str], value: Any) -> None:
         values[part] = dict(inner) if isinstance(inner, Mapping) else {}
         values = values[part]
     values[parts[-1]] = value
+
+
+def _set_in_stage(values: dict[str, Any], dotted: str, value: Any, where: str) -> None:
+    _, number, part, *key = dotted.split(".")
+    stages = values.get("stages") or []
+    if not isinstance(stages, list | tuple) or int(number) >= len(stages):
+        found = len(stages) if isinstance(stages, list | tuple) else 0
+        raise ConfigError(f"{where}: {dotted}: there is no stage {number}; it has {found}, counted from 0")
+    changed = [dict(stage) if isinstance(stage, Mapping) else stage for stage in stages]
+    stage = changed[int(number)]
+    if isinstance(stage, dict):  # what is none is complained of when the config is validated
+        stage[part] = value if part == "epochs" else {**flattened(stage.get(part) or {}), ".".join(key): value}
+    values["stages"] = changed

@@ -26,6 +26,8 @@ _OURS = (
     "max_seconds",
     "micro_batch_size",
     "tracker",
+    "stages",
+    "init_from",
 )
 
 _NOT_IN_ITS_FILES = {
@@ -48,8 +50,8 @@ _WORDS = {"null", "true", "false", "nan", "inf"}  # in any case: values of anoth
 
 def all_config(config: RunConfig, data_path: Path | None = None) -> dict[str, Any]:
     """The keys and values of the reference's all_config.yaml. `data_path` says where the puzzles are for whoever reads
-    it; by default what the config says."""
-    values = {key: value for key, value in config.to_mapping().items() if key not in _OURS}
+    it; by default what the config says. Of a run with stages the last one counts."""
+    values = {key: value for key, value in config.last_stage.to_mapping().items() if key not in _OURS}
     return values if data_path is None else {**values, "data_path": str(data_path)}
 
 
@@ -71,6 +73,10 @@ def not_official(config: RunConfig) -> Iterator[str]:
     for key in _DECIDES_THE_END:
         if config.get(key) is not None:
             yield f"the reference has no {key} ({config.get(key):g} here): it trains all {config.epochs} epochs"
+    if config.stages is not None:
+        yield f"the reference has no stages: it trains all {config.epochs} epochs as the last of them"
+    if config.init_from is not None:
+        yield f"the reference has no init_from ({config.init_from} here): it starts from random weights"
     if config.arch.puzzle_emb_ndim == 0:
         yield "the reference does not start with arch.puzzle_emb_ndim 0: it expects a puzzle embedding"
 

@@ -2,18 +2,21 @@
 
 Keys and meaning follow the reference implementation (HRM_SPEC), so that its users read and write the same file. Ours
 besides: `data`, `device`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_when_solved`, `max_seconds`,
-`micro_batch_size`, `tracker` (the reference leaves out keys that it does not know).
+`micro_batch_size`, `tracker`, `stages`, `init_from` (the reference leaves out keys that it does not know).
 """
 
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from hrm_sweep.errors import ConfigError
 
@@ -111,8 +114,60 @@ class DataConfig(Section):
     seed: NonNegativeInt = 0
 
 
+STAGE_KEYS = (
+    "arch.halt_max_steps",
+    "arch.halt_exploration_prob",
+    "arch.H_cycles",
+    "arch.L_cycles",
+    "arch.loss.loss_type",
+    "lr",
+    "weight_decay",
+    "puzzle_emb_lr",
+    "puzzle_emb_weight_decay",
+)
+"""What a stage may set. Nothing here changes the shape of a weight, the data, or how many steps an epoch has."""
+
+_STAGE_KEY = re.compile(r"stages\.(\d+)\.(?:epochs|overrides\.(.+))")
+_SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # YAML 1.1 reads 1e-3 as a string
+
+
+class Stage(Section):
+    """A part of a run: so many epochs with these dotted keys, of STAGE_KEYS, set otherwise than in the rest."""
+
+    epochs: PositiveInt
+    overrides: dict[str, Any] = Field(default_factory=dict)
+
+    @field_validator("overrides", mode="before")
+    @classmethod
+    def _only_what_a_stage_may_set(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            raise ValueError(f"expected RunConfig keys and values, found {values!r}")
+        flat = dict(_flat(values))
+        for key in flat:
+            if key not in STAGE_KEYS:
+                why = "the weights carry over, so their shapes cannot change" if key.startswith("arch.") else ""
+                raise ValueError(
+                    f"{key}: a stage cannot set it{f' ({why})' if why else ''}; a stage sets {', '.join(STAGE_KEYS)}"
+                )
+        return flat
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            is_number = isinstance(value, str) and _SCIENTIFIC.fullmatch(value)
+            yield f"{prefix}{key}", float(value) if is_number else value
+
+
 class RunConfig(Section):
     """Everything that decides a training run. Build one with `load_config` or `config_from_mapping`.
+
+    `stages` trains the run in parts: weights, both optimizers and the puzzle embedding carry over, the ACT carry starts
+    anew. `epochs` is the sum of theirs; an evaluation ends each of them. The learning-rate schedule spans the whole
+    run: the `lr` of a stage is what warm-up and decay multiply while it lasts. Each evaluation takes as many ACT steps
+    as its stage allows. `init_from` names a run or a checkpoint whose weights the run starts from.
 
     `micro_batch_size` is the number of rows that a process has in memory at once: the gradients of a larger batch are
     accumulated over several passes, which takes less memory and computes the same. None: all rows in one pass.
@@ -151,20 +206,27 @@ class RunConfig(Section):
     stop_when_solved: Fraction | None = None
     max_seconds: PositiveFloat | None = None
     tracker: Literal["tensorboard", "wandb", "mlflow"] | None = None
+    stages: Annotated[tuple[Stage, ...], Field(min_length=1)] | None = None
+    init_from: str | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _evaluate_about_ten_times(cls, values: Any) -> Any:
-        """Fill an absent eval_interval; an explicit null means one evaluation at the end, as in the reference."""
+        """Fill in absent epochs, of a run with stages the sum of theirs, and an absent eval_interval; an explicit null
+        of the latter means one evaluation at the end, as in the reference."""
         if not isinstance(values, Mapping):
             return values
+        parts = _epochs_of_stages(values.get("stages"))
+        if parts and values.get("epochs") is None:
+            values = {**values, "epochs": sum(parts)}
         epochs = values.get("epochs", cls.model_fields["epochs"].default)
         if not _is_whole(epochs):
             return values
+        common = math.gcd(*parts) if sum(parts) == int(epochs) else None
         if "eval_interval" not in values:
-            return {**values, "eval_interval": default_eval_interval(int(epochs))}
+            return {**values, "eval_interval": default_eval_interval(int(epochs), common)}
         if values["eval_interval"] is None:
-            return {**values, "eval_interval": int(epochs)}
+            return {**values, "eval_interval": common or int(epochs)}
         return values
 
     @model_validator(mode="after")
@@ -176,12 +238,67 @@ class RunConfig(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _stages_fit(self) -> RunConfig:
+        parts = [stage.epochs for stage in self.stages or ()]
+        if parts and sum(parts) != self.epochs:
+            raise ValueError(
+                f"epochs {self.epochs} is not what the stages add up to, {' + '.join(map(str, parts))} = {sum(parts)}: "
+                "leave epochs out, or change the epochs of the stages (stages=null trains without)"
+            )
+        for number, epochs in enumerate(parts):
+            if epochs % self.eval_interval:
+                raise ValueError(
+                    f"eval_interval {self.eval_interval} does not divide the {epochs} epochs of stage {number}, and an "
+                    f"evaluation ends each stage: choose one that does, for example {math.gcd(*parts)}"
+                )
+            try:
+                self.stage(number)
+            except ValidationError as error:
+                said = "; ".join(_explain(detail) for detail in error.errors(include_url=False))
+                raise ValueError(f"stages.{number}.overrides.{said}") from None
+        return self
+
+    def stage(self, number: int) -> RunConfig:
+        """What stage `number`, counted from 0, trains with; `epochs` and `eval_interval` stay those of the whole run.
+        A run without stages has one, itself."""
+        if self.stages is None:
+            return self
+        values = self.to_mapping() | {"stages": None}
+        for dotted, value in self.stages[number].overrides.items():
+            *sections, last = dotted.split(".")
+            place = values
+            for section in sections:
+                place = place[section]
+            place[last] = value
+        return RunConfig.model_validate(values)
+
+    @property
+    def last_stage(self) -> RunConfig:
+        """What the end of the run trains with."""
+        return self.stage(-1)
+
+    def stage_at(self, epoch: float) -> int:
+        """The number of the stage that trains on after `epoch` epochs; of the last one at the end of the run."""
+        stages = self.stages or ()
+        ends = [sum(stage.epochs for stage in stages[: n + 1]) for n in range(len(stages))]
+        return next((number for number, end in enumerate(ends) if epoch < end), max(0, len(stages) - 1))
+
     def to_mapping(self) -> dict[str, Any]:
         """Plain nested dictionary, ready for YAML or JSON."""
         return self.model_dump(mode="json")
 
     def get(self, dotted: str) -> Any:
-        """The value of a dotted key, for example `arch.halt_max_steps`; None below a section that is not there."""
+        """The value of a dotted key, for example `arch.halt_max_steps` or `stages.1.epochs`; None below a section that
+        is not there. A key that a stage does not set has the value that it has in the whole run."""
+        if of_stage := _STAGE_KEY.fullmatch(dotted):
+            number, key = int(of_stage[1]), of_stage[2]
+            if self.stages is None or number >= len(self.stages):
+                return None
+            stage = self.stages[number]
+            return stage.epochs if key is None else stage.overrides.get(key, self.get(key))
+        if dotted == "stages":
+            return self.to_mapping()["stages"]
         value: Any = self
         for part in dotted.split("."):
             value = None if value is None else getattr(value, part)
@@ -209,9 +326,20 @@ def _heads_that_fit(hidden_size: int) -> str:
     )
 
 
-def default_eval_interval(epochs: int) -> int:
-    """The smallest divisor of `epochs` that is at least a tenth of it: about ten evaluations a run."""
-    return next(epochs // evaluations for evaluations in range(10, 0, -1) if epochs % evaluations == 0)
+def default_eval_interval(epochs: int, common: int | None = None) -> int:
+    """The smallest divisor of `epochs` that is at least a tenth of it: about ten evaluations a run. Of a run with
+    stages it divides `common`, the greatest common divisor of their epochs."""
+    whole = common or epochs
+    return next(whole // parts for parts in range(max(1, 10 * whole // epochs), 0, -1) if whole % parts == 0)
+
+
+def _epochs_of_stages(stages: object) -> list[int]:
+    """The epochs of each stage of an unchecked config; nothing where they are no numbers, which is complained of
+    later."""
+    if not isinstance(stages, list | tuple):
+        return []
+    found = [stage.get("epochs") if isinstance(stage, Mapping) else getattr(stage, "epochs", None) for stage in stages]
+    return [int(epochs) for epochs in found if _is_whole(epochs)] if all(map(_is_whole, found)) else []
 
 
 def dotted_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:
@@ -222,6 +350,20 @@ def dotted_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Itera
             yield prefix + name
         else:
             yield from dotted_keys(inner, f"{prefix}{name}.")
+
+
+@cache
+def _all_keys() -> frozenset[str]:
+    return frozenset(dotted_keys())
+
+
+def plain_key(key: str) -> str | None:
+    """The RunConfig key that decides which values a dotted key takes: the key itself; `epochs` of `stages.1.epochs` and
+    `lr` of `stages.1.overrides.lr`; None where there is no such key."""
+    if of_stage := _STAGE_KEY.fullmatch(key):
+        inner = of_stage[2] or "epochs"
+        return inner if inner in (*STAGE_KEYS, "epochs") else None
+    return key if key in _all_keys() else None
 
 
 def text_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:

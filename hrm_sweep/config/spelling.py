@@ -19,7 +19,7 @@ def train_command(config: RunConfig) -> str:
     by_preset = {name: differences(load_config(name), config) for name in preset_names()}
     preset = min(by_preset, key=lambda name: len(by_preset[name]))
     changes = by_preset[preset]
-    if "epochs" in changes:  # a preset's evaluation interval belongs to its own number of epochs
+    if "epochs" in changes or changes.get("stages"):  # a preset's evaluation interval belongs to its own epochs
         changes["eval_interval"] = config.eval_interval
     return shlex.join(["hrm-sweep", "train", preset, *(spelled_override(key, value) for key, value in changes.items())])
 

@@ -16,6 +16,9 @@ BLANK_TOKEN = 1  # digit d is token d + 1
 SET_NAME = "all"
 IDENTIFIERS = ("<blank>",)
 
+# A task whose shape is that of sudoku is one when so many of its labels are solved grids.
+_SUDOKU_SHARE = 0.5
+
 # Rows looked at together where a check needs temporary arrays: a few megabytes, which stay in the cache.
 _ROWS_AT_ONCE = 1 << 14
 
@@ -112,6 +115,27 @@ def agree(questions: Digits, answers: Digits) -> npt.NDArray[np.bool_]:
         rows = slice(start, start + _ROWS_AT_ONCE)
         good[rows] = ((questions[rows] == 0) | (questions[rows] == answers[rows])).all(axis=1)
     return good
+
+
+def digits_of_tokens(cells: IntArray) -> Digits:
+    """Tokens as digits, 0 for whatever is none: blank, padding, a label that does not count."""
+    return (np.clip(cells, BLANK_TOKEN, 255) - BLANK_TOKEN).astype(np.uint8)
+
+
+def board_of(metadata: SplitMetadata, labels: IntArray) -> Board | None:
+    """The board of a task whose labels (N, cells) these are, None where it is no sudoku.
+
+    Its shape and vocabulary are those of a board, and most labels are solved grids; by chance none is.
+    """
+    boards = (board for board in BOARDS.values() if (board.cells, board.vocab_size) == _shape(metadata))
+    board = next(boards, None)
+    if board is None or not len(labels):
+        return None
+    return board if are_solutions(board, digits_of_tokens(labels)).mean() >= _SUDOKU_SHARE else None
+
+
+def _shape(metadata: SplitMetadata) -> tuple[int, int]:
+    return metadata.seq_len, metadata.vocab_size
 
 
 def row_keys(rows: Digits) -> npt.NDArray[np.uint64]:

@@ -14,6 +14,7 @@ from hrm_sweep.diagnosis.evidence import Evidence, MissingEvidence
 from hrm_sweep.diagnosis.finding import Finding, Verdict
 from hrm_sweep.diagnosis.gather import Export, gather_evidence
 from hrm_sweep.diagnosis.registry import Rule, all_rules
+from hrm_sweep.diagnosis.remedies import in_stages
 from hrm_sweep.diagnosis.study_evidence import StudyEvidence
 from hrm_sweep.diagnosis.summary import verdict_sentence
 from hrm_sweep.errors import DiskFullError
@@ -128,7 +129,7 @@ def judge(rule: Rule, evidence: Evidence | StudyEvidence) -> Finding:
         title=outcome.title or rule.title,
         evidence=outcome.evidence,
         explanation=outcome.explanation,
-        remedy=outcome.remedy,
+        remedy=in_stages(evidence, outcome.remedy) if isinstance(evidence, Evidence) else outcome.remedy,
         reference=rule.reference,
     )
 

@@ -105,11 +105,30 @@ class Evidence:
 
     # What may be missing ------------------------------------------------------------------------------------------
 
-    @property
+    @cached_property
     def config(self) -> RunConfig:
+        """What the run trains with at the end of what was measured: of a run with stages, the configuration of its
+        stage. `epochs` and `eval_interval` are those of the whole run."""
         if self.recorded.config is None:
             raise MissingEvidence("the run's configuration (config.yaml or all_config.yaml) is missing or unreadable")
-        return self.recorded.config
+        return self.recorded.config.stage(self.stage)
+
+    @cached_property
+    def stage(self) -> int:
+        """The number of the stage in which the last row was written; 0 of a run without stages."""
+        found = [series for curves in (self.rows, self.evaluations) if (series := curves.get("stage")) is not None]
+        config = self.recorded.config
+        highest = 0 if config is None or config.stages is None else len(config.stages) - 1
+        return min(highest, max((int(series.finite().value.max(initial=0)) for series in found), default=0))
+
+    @cached_property
+    def stage_ends(self) -> tuple[int, ...]:
+        """The optimizer steps at which one stage followed another, so far."""
+        series = self.evaluations.get("stage")
+        if series is None:
+            return ()
+        ended = [series.step[series.value == number] for number in range(self.stage)]
+        return tuple(int(steps.max()) for steps in ended if len(steps))
 
     @property
     def facts(self) -> DataFacts:

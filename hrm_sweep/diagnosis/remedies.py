@@ -110,3 +110,21 @@ def falling_lr(run: Evidence) -> Overrides | None:
 
 def longer(run: Evidence) -> Overrides:
     return {"epochs": 2 * run.config.epochs}
+
+
+def in_stages(run: Evidence, remedy: Overrides | None) -> Overrides | None:
+    """A remedy for a run with stages: what its present stage sets is changed there, and further epochs are trained in
+    the last stage. Of any other run it stays as it is."""
+    config = run.recorded.config
+    if remedy is None or config is None or config.stages is None:
+        return remedy
+    last = len(config.stages) - 1
+    moved: dict[str, int | float | str | bool | None] = {}
+    for key, value in remedy.items():
+        if key == "epochs" and isinstance(value, int):
+            moved[f"stages.{last}.epochs"] = max(1, config.stages[last].epochs + value - config.epochs)
+        elif key in config.stages[run.stage].overrides:
+            moved[f"stages.{run.stage}.overrides.{key}"] = value
+        else:
+            moved[key] = value
+    return moved

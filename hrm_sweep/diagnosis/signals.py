@@ -59,18 +59,23 @@ def finite_train(run: Evidence, name: str) -> Series:
 def recent_halts(run: Evidence) -> npt.NDArray[np.int64]:
     """How many slots halted after 1, 2, ... ACT steps; (halt_max_steps,), perhaps (0,).
 
-    In the last fifth of the train rows; for a run of the reference, where its last checkpoint would halt.
+    In the last fifth of the train rows, of a run with stages only as far as they are of its last one, because another
+    had another limit; for a run of the reference, where its last checkpoint would halt.
     """
     curves, share = (run.evaluations, 0.0) if run.is_reference else (run.rows, JUDGED_SHARE)
     if not len(curves.histogram_step):
         return np.zeros(0, np.int64)
-    begin = curves.histogram_step[-1] * (1 - share)
+    begin = max(curves.histogram_step[-1] * (1 - share), *run.stage_ends[-1:], 0)
     recent = curves.histogram_step >= begin if run.is_reference else curves.histogram_step > begin
     return np.asarray(curves.histogram[recent].sum(axis=0), dtype=np.int64)
 
 
 def first_halts(run: Evidence, rows: int) -> npt.NDArray[np.int64]:
-    """How many slots halted after 1, 2, ... ACT steps in the first train rows that saw any halt."""
+    """How many slots halted after 1, 2, ... ACT steps in the first train rows that saw any halt; nothing of a run whose
+    first stage allowed one step only."""
+    config = run.recorded.config
+    if config is not None and config.stages is not None and config.stage(0).arch.halt_max_steps == 1:
+        return np.zeros(0, np.int64)
     seen = run.rows.histogram[run.rows.histogram.sum(axis=1) > 0] if len(run.rows.histogram) else run.rows.histogram
     return np.asarray(seen[:rows].sum(axis=0), dtype=np.int64)
 

@@ -15,7 +15,7 @@ from hrm_sweep.data import Split, open_folder, take_examples
 from hrm_sweep.errors import DataError
 from hrm_sweep.evaluation.device import Device, rows_on
 from hrm_sweep.evaluation.selection import Subset, subset_indices
-from hrm_sweep.model.checkpoint import apply_weights, load_weights
+from hrm_sweep.model.checkpoint import apply_weights, config_of_checkpoint, load_weights
 from hrm_sweep.model.hrm import HRM, DataShape
 from hrm_sweep.model.losses import act_loss
 
@@ -92,6 +92,8 @@ def evaluate_checkpoint(config: RunConfig, checkpoint: Path, subset: Subset) -> 
     """
     if config.data_path is None:
         raise DataError("data_path is not set: name the folder of puzzles to evaluate on, as in data_path=data/sudoku")
+    config = config_of_checkpoint(config, checkpoint)
+    assert config.data_path is not None
     split = open_folder(Path(config.data_path)).test
     device = Device.choose(config)
     model = HRM(config.arch, data_shape(split), device.dtype)

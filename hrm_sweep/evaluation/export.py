@@ -11,7 +11,7 @@ import torch
 from hrm_sweep.config import RunConfig
 from hrm_sweep.config.reference import all_config_text
 from hrm_sweep.errors import CheckpointError, RunDirectoryError
-from hrm_sweep.model.checkpoint import load_state, with_reference_names
+from hrm_sweep.model.checkpoint import config_of_checkpoint, load_state, with_reference_names
 from hrm_sweep.runs import RunDirectory, disk_full_explained
 
 CONFIG = "all_config.yaml"
@@ -27,7 +27,7 @@ def export_checkpoint(checkpoint: Path, config: RunConfig, data_path: Path, targ
     there and not an empty folder, or cannot be written, DiskFullError.
     """
     require_free(target)
-    state = load_state(checkpoint)
+    state, config = load_state(checkpoint), config_of_checkpoint(config, checkpoint)
     weights = with_reference_names(state["model"])
     dtype = str(state["model"]["inner.H_init"].dtype).removeprefix("torch.")
     step = _step_of(state, checkpoint)

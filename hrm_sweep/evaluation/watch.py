@@ -13,7 +13,7 @@ from hrm_sweep.config import RunConfig
 from hrm_sweep.data import IGNORED_LABEL, Split, SplitMetadata, take_examples
 from hrm_sweep.evaluation.accuracy import EVALUATION_ROWS, data_shape
 from hrm_sweep.evaluation.device import Device, rows_on
-from hrm_sweep.model.checkpoint import apply_weights, load_weights
+from hrm_sweep.model.checkpoint import apply_weights, config_of_checkpoint, load_weights
 from hrm_sweep.model.hrm import HRM
 
 Cells = NDArray[np.int32]
@@ -21,7 +21,7 @@ Cells = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Watched:
-    """N puzzles with S cells each, through M = halt_max_steps ACT steps. Cells hold tokens.
+    """N puzzles with S cells each, through M ACT steps (halt_max_steps unless asked otherwise). Cells hold tokens.
 
     examples     (N,) which examples of the split.
     inputs       (N, S)
@@ -73,17 +73,20 @@ class Watched:
 
 
 @torch.no_grad()
-def watch(model: HRM, split: Split, indices: NDArray[np.int64], device: Device) -> Watched:
-    """Watch `model` solve the examples `indices` of `split`, halting off, as evaluation does."""
+def watch(model: HRM, split: Split, indices: NDArray[np.int64], device: Device, *, steps: int | None = None) -> Watched:
+    """Watch `model` solve the examples `indices` of `split`, halting off, as evaluation does.
+
+    `steps` is the number of ACT steps, default halt_max_steps; it may be larger than that.
+    """
     batch = take_examples(split, indices)
     predictions, halting, going_on = [], [], []
     for start in range(0, len(indices), EVALUATION_ROWS):
         rows = rows_on(batch, device, slice(start, start + EVALUATION_ROWS))
-        outputs = list(model.solve_by_step(rows))
-        answers = [output.logits.argmax(dim=-1) for output in outputs]  # M times (B, S)
-        predictions.append(torch.stack(answers, dim=1).int().cpu().numpy())
-        halting.append(torch.stack([output.q_halt for output in outputs], dim=1).double().cpu().numpy())
-        going_on.append(torch.stack([output.q_continue for output in outputs], dim=1).double().cpu().numpy())
+        seen = [(o.logits.argmax(dim=-1).int(), o.q_halt, o.q_continue) for o in model.solve_by_step(rows, steps)]
+        answers, q_halt, q_continue = (torch.stack(each, dim=1).cpu() for each in zip(*seen, strict=True))
+        predictions.append(answers.numpy())  # (B, M, S)
+        halting.append(q_halt.double().numpy())
+        going_on.append(q_continue.double().numpy())
     return Watched(
         split.metadata,
         np.asarray(indices, dtype=np.int64),
@@ -97,6 +100,7 @@ def watch(model: HRM, split: Split, indices: NDArray[np.int64], device: Device) 
 
 def watch_checkpoint(config: RunConfig, checkpoint: Path, split: Split, indices: NDArray[np.int64]) -> Watched:
     """Watch the model of a checkpoint. Raises CheckpointError when it does not fit the configuration or the data."""
+    config = config_of_checkpoint(config, checkpoint)
     device = Device.choose(config)
     model = HRM(config.arch, data_shape(split), device.dtype)
     apply_weights(model, load_weights(checkpoint), str(checkpoint))

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hrm_sweep.config import RunConfig
 from hrm_sweep.errors import CheckpointError
 
 STATE_VERSION = 1
@@ -46,6 +47,18 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             f"{path}: no HRM weights in it (expected names like inner.H_init), found {_describe(weights)}"
         )
     return stripped
+
+
+def config_of_checkpoint(config: RunConfig, path: Path) -> RunConfig:
+    """What a checkpoint of a run with `config` was trained with last: of a run with stages, the stage in which it was
+    written. Weights alone do not say; those are written at the end of a run, and so of its last stage.
+
+    Raises CheckpointError.
+    """
+    if config.stages is None:
+        return config
+    stage = _load(path).get("stage")
+    return config.stage(stage) if isinstance(stage, int) and stage < len(config.stages) else config.last_stage
 
 
 def apply_weights(model: nn.Module, weights: Mapping[str, Tensor], where: str) -> None:

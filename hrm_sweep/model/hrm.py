@@ -232,14 +232,29 @@ class HRM(nn.Module):
         return carry, StepOutput(inner.logits(z_H), q_halt, q_continue, None, None)
 
     @torch.no_grad()
-    def solve_by_step(self, rows: Rows) -> Iterator[StepOutput]:
-        """Evaluation with halting off, watched: the output after each of the M ACT steps."""
+    def solve_by_step(self, rows: Rows, steps: int | None = None) -> Iterator[StepOutput]:
+        """Evaluation with halting off, watched: the output after each of `steps` ACT steps (default M)."""
         inner = self.inner
         _, z_H, z_L, _ = self._restart_halted(self.initial_carry(rows), rows)
         x = inner.embed(rows.inputs, self._puzzle_rows(rows.puzzle_identifiers, leaf=False))
-        for _ in range(self.arch.halt_max_steps):
+        for _ in range(self.arch.halt_max_steps if steps is None else steps):
             z_H, z_L = inner.reason(z_H, z_L, x)
             yield StepOutput(inner.logits(z_H), *inner.q_values(z_H), None, None)
+
+    @torch.no_grad()
+    def solve_until_halted(self, carry: Carry, batch: Rows, limit: int) -> Carry:
+        """Evaluation with halting on, one ACT step: slots that have halted take their row of `batch`, the others go on.
+
+        A slot halts where q_halt > q_continue, and after `limit` steps. Its answer is then in `inner.logits` of its
+        z_H, which stays as it is until the slot takes another row.
+        """
+        inner = self.inner
+        rows, z_H, z_L, steps = self._restart_halted(carry, batch)
+        x = inner.embed(rows.inputs, self._puzzle_rows(rows.puzzle_identifiers, leaf=False))
+        z_H, z_L = inner.reason(z_H, z_L, x)
+        q_halt, q_continue = inner.q_values(z_H)
+        steps = steps + 1
+        return Carry(z_H, z_L, steps, (steps >= limit) | (q_halt > q_continue), rows)
 
     def _restart_halted(self, carry: Carry, batch: Rows) -> tuple[Rows, Tensor, Tensor, Tensor]:
         halted = carry.halted

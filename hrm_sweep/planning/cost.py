@@ -24,8 +24,12 @@ def train_flops(config: RunConfig, seq_len: int, steps: int) -> float:
     A call of the L module costs F = layers (2 S (4 D^2 + 3 D I) + 4 S^2 D) a row, and one of the H module with its own
     number of layers. Every step runs the H_cycles (L_cycles + 1) calls once to learn and, with more than one ACT step
     allowed, once more to see the next Q values; the gradient goes back through the last call of each module, at twice
-    its cost. Heads and embeddings are left out: below 1 % for the published model.
+    its cost. Heads and embeddings are left out: below 1 % for the published model. Of a run with stages, `steps` are
+    all of its steps, and each stage has its share.
     """
+    if config.stages is not None:
+        shares = [(number, stage.epochs / config.epochs) for number, stage in enumerate(config.stages)]
+        return sum(share * train_flops(config.stage(number), seq_len, steps) for number, share in shares)
     arch = config.arch
     low, high = _module_flops(arch, arch.L_layers, seq_len), _module_flops(arch, arch.H_layers, seq_len)
     forward = arch.H_cycles * (arch.L_cycles * low + high)

@@ -123,17 +123,18 @@ def _named_facts(run: Evidence) -> list[tuple[str, str]]:
         state += f", {status.cause.value}"
     facts = [("state", state), ("optimizer steps", f"{run.steps_done:,}{of}"), ("puzzles solved", _solved(run))]
     if config is not None:
-        arch = config.arch
+        now = config.stage(run.stage)
+        arch, stage = now.arch, "" if config.stages is None else f" in stage {run.stage}"
         facts += [
             (
                 "model",
                 f"width {arch.hidden_size}, {arch.H_layers}+{arch.L_layers} layers, {arch.H_cycles}x{arch.L_cycles} "
-                f"cycles, up to {arch.halt_max_steps} ACT steps",
+                f"cycles, up to {arch.halt_max_steps} ACT steps{stage}",
             ),
             (
                 "recipe",
-                f"batch {config.global_batch_size}, lr {config.lr:g}, warm-up {config.lr_warmup_steps}, "
-                f"weight decay {config.weight_decay:g}, puzzle_emb_lr {config.puzzle_emb_lr:g}",
+                f"batch {now.global_batch_size}, lr {now.lr:g}, warm-up {now.lr_warmup_steps}, "
+                f"weight decay {now.weight_decay:g}, puzzle_emb_lr {now.puzzle_emb_lr:g}{stage}",
             ),
             ("puzzles", str(config.data_path or "")),
         ]

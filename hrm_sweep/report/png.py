@@ -64,6 +64,9 @@ def _panel(draw: ImageDraw.ImageDraw, chart: Chart, box: Box) -> None:
     for area in chart.areas:
         _area(draw, area, x, y)
     _axes(draw, chart, box, x, y)
+    for at, _ in chart.borders:
+        if 0 <= at <= x.high:
+            _stroke(draw, [(float(x(at)), top), (float(x(at)), bottom)], _SOFT, 1)
     for line in reversed(chart.lines):  # the first line is on top
         _line(draw, line, x, y, bottom)
 

@@ -85,7 +85,13 @@ def chart_of(kind: ChartKind, run: Evidence, reference: Reference | None, fired:
         log=kind.log,
         y_range=(0.0, 1.0) if kind.key == "cells" else _act_range(run) if kind.key == "act" else None,
         percent=kind.percent,
+        borders=_stages(run),
     )
+
+
+def _stages(run: Evidence) -> list[tuple[float, str]]:
+    """Where each stage of a run began, after the first."""
+    return [(float(step), f"stage {number} begins") for number, step in enumerate(run.stage_ends, start=1)]
 
 
 def _curves(
@@ -137,7 +143,10 @@ def _line(name: str, series: Series, style: int, *, dashed: bool = False) -> Lin
 
 def _act_range(run: Evidence) -> tuple[float, float] | None:
     config = run.recorded.config
-    return None if config is None else (min(1.0, config.arch.halt_max_steps - 1.0), float(config.arch.halt_max_steps))
+    if config is None:
+        return None
+    limits = [config.stage(number).arch.halt_max_steps for number in range(len(config.stages or ()) or 1)]
+    return min(1.0, min(limits) - 1.0), float(max(limits))
 
 
 def _bands(kind: ChartKind, reference: Reference | None, lines: Sequence[Line], *, evaluated: bool) -> Iterator[Area]:

@@ -78,6 +78,7 @@ class Chart:
     log      whether the vertical axis is logarithmic; None decides by the values.
     y_range  the vertical axis, where it is given by what is measured (a share goes from 0 to 1).
     percent  whether the values are shares, to be written as percentages.
+    borders  where one part of what is drawn ends and the next begins, and what to say of it.
     """
 
     title: str
@@ -91,6 +92,7 @@ class Chart:
     log: bool | None = None
     y_range: tuple[float, float] | None = None
     percent: bool = False
+    borders: Sequence[tuple[float, str]] = ()
 
 
 def line_chart(chart: Chart, identifier: str) -> Html:
@@ -104,6 +106,7 @@ def line_chart(chart: Chart, identifier: str) -> Html:
         _silhouette(chart.silhouette, x),
         (_area(area, x, y) for area in chart.areas),
         axes(x, y, chart.x_label, percent=chart.percent),
+        (_border(at, text, x) for at, text in chart.borders if 0 <= at <= x.high),
         (_line(line, x, y) for line in reversed(chart.lines)),  # the first line is on top
         _gaps(chart.lines, x),
         _notes(chart, x, y),
@@ -213,6 +216,10 @@ def _line(line: Line, x: Scale, y: Scale) -> Html:
     return joined(drawn, dots)
 
 
+def _border(at: float, text: str, x: Scale) -> Html:
+    return element("path", element("title", text), d=f"M{float(x(at)):g} {TOP}V{BOTTOM}", class_="border")
+
+
 def _area(area: Area, x: Scale, y: Scale) -> Html:
     inside = (area.x <= x.high) & np.isfinite(area.low) & np.isfinite(area.high)
     across, low, high = area.x[inside], area.low[inside], area.high[inside]
@@ -297,6 +304,6 @@ def _described(chart: Chart) -> str:
             f"{line.name}: from {spelled(float(y[0]))} to {spelled(float(y[-1]))}, "
             f"lowest {spelled(float(y.min()))}, highest {spelled(float(y.max()))}"
         )
-    sentences += [note.text for note in chart.notes]
+    sentences += [text for _, text in chart.borders] + [note.text for note in chart.notes]
     unit = f" in {chart.unit}" if chart.unit else ""
     return f"{chart.title}{unit} over {chart.x_label}. " + "; ".join(sentences) + "."

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from hrm_sweep.config import RunConfig
+from hrm_sweep.config import RunConfig, plain_key
 
 
 @cache
@@ -34,7 +34,7 @@ def limits(key: str) -> tuple[float | None, float | None]:
 
 def _field(key: str) -> FieldInfo:
     section: type[BaseModel] = RunConfig
-    *sections, last = key.split(".")
+    *sections, last = (plain_key(key) or key).split(".")
     for part in sections:
         section = next(kind for kind in _kinds(section.model_fields[part].annotation) if issubclass(kind, BaseModel))
     return section.model_fields[last]

@@ -19,13 +19,16 @@ SCHEMA_FILE = "schema.json"
 _BOUNDS = {"ge": "minimum", "gt": "exclusiveMinimum", "le": "maximum", "lt": "exclusiveMaximum"}
 
 
+_OF_A_STAGE = {"pattern": r"^stages\.[0-9]+\.(epochs|overrides\..+)$"}
+
+
 def space_schema() -> dict[str, Any]:
     """The schema, with every RunConfig key as a name that a parameter can have."""
     schema = _with_json_schema_bounds(SearchSpace.model_json_schema())
     parameters = schema["properties"]["parameters"]
-    parameters["propertyNames"] = {"enum": list(dotted_keys())}
+    parameters["propertyNames"] = {"anyOf": [{"enum": list(dotted_keys())}, _OF_A_STAGE]}
     overrides = schema["properties"]["overrides"]
-    overrides["propertyNames"] = {"enum": [*dotted_keys(), "arch", "arch.loss", "data"]}
+    overrides["propertyNames"] = {"anyOf": [{"enum": [*dotted_keys(), "arch", "arch.loss", "data"]}, _OF_A_STAGE]}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "hrm-sweep search space"}
 
 

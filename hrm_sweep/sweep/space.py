@@ -23,15 +23,16 @@ from hrm_sweep.config import (
     RunConfig,
     apply_overrides,
     config_from_mapping,
-    dotted_keys,
     load_config,
     nearest_key,
+    plain_key,
     preset_names,
     read_source,
     read_yaml_mapping,
     search_spaces_folder,
     space_names,
 )
+from hrm_sweep.config.overrides import sets_stages
 from hrm_sweep.config.run import NonNegativeInt, PositiveFloat, PositiveInt
 from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.runs import Cause
@@ -169,6 +170,8 @@ class SearchSpace(Part):
     def epochs_of(self, values: Mapping[str, Any]) -> int | None:
         """How many epochs a trial with these parameter values has; None when only its base knows, by name."""
         base = self.base if isinstance(self.base, Mapping) else {}
+        if base.get("stages") or sets_stages({**self.overrides, **values}):
+            return self.config(values).epochs
         epochs = values.get("epochs", self.overrides.get("epochs", base.get("epochs")))
         return None if epochs is None else int(epochs)
 
@@ -183,7 +186,8 @@ class SearchSpace(Part):
             interval = content["eval_interval"]
             swept = self.parameters.get("epochs")
             epochs = [self.overrides.get("epochs", interval), *([] if swept is None else every_end("epochs", swept))]
-            if any(not isinstance(n, int) or n % interval for n in epochs):
+            has_stages = sets_stages(dict.fromkeys(explicit, True))
+            if has_stages or any(not isinstance(n, int) or n % interval for n in epochs):
                 del content["eval_interval"]
         return self.model_copy(update={"base": content})
 
@@ -272,21 +276,20 @@ def _problems(space: SearchSpace) -> Iterator[str]:
         require_name(space.name, "name")
     except SpaceError as error:
         yield str(error)
-    known = set(dotted_keys())
     for key in space.overrides:
-        if key not in known and key != "data":
+        if plain_key(key) is None and key != "data":
             yield f"overrides.{key}: {_unknown(key)}"
         if key in space.parameters:
             yield f"overrides.{key}: is a parameter too; leave it out of one of the two"
     for name, parameter in space.parameters.items():
-        yield from (f"parameters.{name}: {problem}" for problem in _parameter_problems(name, parameter, known))
-        if name in known and isinstance(space.sampler, Exhaustive) and _is_endless(name, parameter):
+        yield from (f"parameters.{name}: {problem}" for problem in _parameter_problems(name, parameter))
+        if plain_key(name) and isinstance(space.sampler, Exhaustive) and _is_endless(name, parameter):
             yield (
                 f"parameters.{name}: sampler {space.sampler.name} tries every value, but a range of real numbers "
                 "has no end of them; give values or a step"
             )
     conditions = list(_condition_problems(space))
-    yield from conditions or _first_problems(space, known)
+    yield from conditions or _first_problems(space)
 
 
 def _condition_problems(space: SearchSpace) -> Iterator[str]:
@@ -304,12 +307,12 @@ def _condition_problems(space: SearchSpace) -> Iterator[str]:
         yield f"parameters: {error}"
 
 
-def _first_problems(space: SearchSpace, known: set[str]) -> Iterator[str]:
+def _first_problems(space: SearchSpace) -> Iterator[str]:
     for index, point in enumerate(space.first):
         for name, value in point.items():
             if name not in space.parameters:
                 yield f"first.{index}.{name}: {_no_parameter(space, name)}"
-            elif name in known and not allows(name, space.parameters[name], value):
+            elif plain_key(name) and not allows(name, space.parameters[name], value):
                 yield f"first.{index}.{name}: {value!r} is not among the values that the parameter allows"
             else:
                 for condition in space.parameters[name].conditions():
@@ -332,8 +335,8 @@ def _unknown(key: str) -> str:
     return "unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
 
 
-def _parameter_problems(name: str, parameter: Parameter, known: set[str]) -> Iterator[str]:
-    if name not in known:
+def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
+    if plain_key(name) is None:
         yield _unknown(name)
         return
     if parameter.values is not None:

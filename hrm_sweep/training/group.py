@@ -225,7 +225,8 @@ def _rank_main(rank: int, count: int, port: int, connection: Connection, job: Sh
     is_first = rank == 0
     try:
         torch.set_num_threads(job.threads)
-        prepared = prepare(job.config, rank=rank, processes=count)
+        continues = job.resume and job.directory.last_checkpoint.is_file()
+        prepared = prepare(job.config, rank=rank, processes=count, resume=continues)
         ranks = Ranks.join(prepared.device.torch_device)
         run = Run(
             prepared,

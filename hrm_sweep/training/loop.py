@@ -5,6 +5,7 @@ Knows neither Optuna nor diagnosis: whoever started the run reads metrics.jsonl,
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import os
 import shutil
@@ -41,6 +42,7 @@ from hrm_sweep.runs import (
 )
 from hrm_sweep.training.learner import Learner, Update
 from hrm_sweep.training.ranks import Ranks
+from hrm_sweep.training.start import start_from
 from hrm_sweep.training.telemetry import Interval, gradient_norms, norms_by_module, unchanged_by_module
 
 
@@ -52,6 +54,7 @@ class Prepared:
     data: PuzzleFolder
     length: RunLength
     device: Device
+    start: Path | None = None  # the weights that a new run begins with
 
 
 class Run:
@@ -71,7 +74,7 @@ class Run:
         ranks: Ranks,
     ) -> None:
         self.config, self.data = prepared.config, prepared.data
-        self.length, self.device = prepared.length, prepared.device
+        self.length, self.device, self.start = prepared.length, prepared.device, prepared.start
         self.directory, self.status = directory, status
         self.stop, self.on_row, self.say, self.ranks = stop, on_row, say, ranks
 
@@ -89,14 +92,22 @@ class Run:
         self.solved = False
         self.seconds_before, self.started = 0.0, time.monotonic()
         self.last_update: Update | None = None
+        self._enter_stage(0)
 
     def train(self, resume: bool) -> Status:
         """The loop: next batch, step, row, evaluation, checkpoint, and whether to stop."""
         self._describe()
         if resume:
             self._resume()
+        if self.start is not None:
+            for line in start_from(self.model, self.start):
+                self.say(line)
         with MetricsWriter(self.directory.metrics) as self.metrics:
             while self.iteration <= self.length.intervals and not self.solved:
+                if self._stage_of(self.iteration) != self.stage:
+                    self._enter_stage(self._stage_of(self.iteration))
+                    self.learner.carry = None
+                    self.say(f"stage {self.stage} of 0 to {len(self.config.stages or ()) - 1} begins")
                 for batch in self._batches():
                     self._step(batch)
                     if reason := self._stop_reason():
@@ -106,6 +117,17 @@ class Run:
                 self._end_of_interval()
             self._write_train_row_if_any()
         return self._completed()
+
+    def _stage_of(self, iteration: int) -> int:
+        return self.config.stage_at((iteration - 1) * self.config.eval_interval)
+
+    def _enter_stage(self, number: int) -> None:
+        """Train on with what the stage says; weights and the state of both optimizers stay."""
+        self.stage = number
+        now = self.config.stage(number)
+        self.model.arch = self.model.inner.arch = now.arch
+        self.learner.config = now
+        self.learner.optimizer.weight_decay = now.weight_decay
 
     def _batches(self) -> itertools.islice[Rows]:
         passes = train_iteration(
@@ -162,6 +184,8 @@ class Run:
 
     def _emit(self, row: MetricRow) -> None:
         """Write a row. A value that is not finite ends the run here, before a checkpoint can keep broken weights."""
+        if self.config.stages is not None:
+            row = dataclasses.replace(row, values={**row.values, "stage": self.stage})
         if self.ranks.is_first:
             self.metrics.write(row)
             self.on_row(row)
@@ -173,6 +197,8 @@ class Run:
             )
 
     def _end_of_interval(self) -> None:
+        if self._stage_of(self.iteration + 1) != self.stage:
+            self._write_train_row_if_any()  # a row belongs to one stage
         result = self._evaluate()
         epoch = self.iteration * self.config.eval_interval
         values = {**result.values, "count": result.count, "act_steps": result.act_steps}
@@ -193,7 +219,7 @@ class Run:
             write_status(self.directory.status, self._status())
 
     def _evaluate(self) -> Accuracy:
-        config, split = self.config, self.data.test
+        config, split = self.learner.config, self.data.test
         indices = subset_indices("selection", split.n_examples, config.eval_puzzles)
         sums = evaluation_sums(
             self.model,
@@ -301,6 +327,7 @@ class Run:
             "interval": self.interval.state(),
             "iteration": self.iteration,
             "position": self.position,
+            "stage": self.stage,
             "best": None if self.best is None else list(self.best),
             "solved": self.solved,
             "seconds": self._seconds(),
@@ -324,6 +351,7 @@ class Run:
         self.learner.carry = Carry(z_H, z_L, steps, halted, rows)
         self.interval.load_state(state["interval"], device)
         self.iteration, self.position = state["iteration"], state["position"]
+        self._enter_stage(state.get("stage", 0))
         self.best = None if state["best"] is None else (state["best"][0], state["best"][1])
         self.solved = state["solved"]
         self.seconds_before = state["seconds"]

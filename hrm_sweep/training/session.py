@@ -12,11 +12,21 @@ from hrm_sweep.config import RunConfig, load_config, write_config
 from hrm_sweep.config.schedule import RunLength, uneven_shares
 from hrm_sweep.data import open_folder
 from hrm_sweep.data.resolve import with_data, with_data_path
-from hrm_sweep.errors import ConfigError, DataError, DiskFullError, HrmSweepError, NonFiniteError, RunDirectoryError
+from hrm_sweep.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    DiskFullError,
+    HrmSweepError,
+    NonFiniteError,
+    RunDirectoryError,
+)
 from hrm_sweep.evaluation.accuracy import data_shape
 from hrm_sweep.evaluation.device import Device
 from hrm_sweep.model.hrm import HRM
 from hrm_sweep.runs import Cause, MetricRow, RunDirectory, State, Status, StopReason, write_status
+from hrm_sweep.runs.formats import read_run
+from hrm_sweep.runs.formats.checkpoint import best_checkpoint
 from hrm_sweep.runs.trackers import Tracking, require_tracker
 from hrm_sweep.training.loop import Prepared, Run
 from hrm_sweep.training.ranks import Ranks
@@ -34,8 +44,9 @@ _MAY_CHANGE = {
 }
 
 
-def prepare(config: RunConfig, *, rank: int = 0, processes: int = 1) -> Prepared:
-    """Check everything that can be checked before a file is written. Raises ConfigError or DataError."""
+def prepare(config: RunConfig, *, rank: int = 0, processes: int = 1, resume: bool = False) -> Prepared:
+    """Check everything that can be checked before a file is written. Raises ConfigError, DataError, or, where
+    `init_from` names no checkpoint and the run does not go on from one of its own, CheckpointError."""
     require_equal_shares(config, processes)
     require_tracker(config)
     device = Device.choose(config, rank=rank, processes=processes)
@@ -51,7 +62,17 @@ def prepare(config: RunConfig, *, rank: int = 0, processes: int = 1) -> Prepared
             f"({rows} rows: {config.eval_interval} epochs of {facts.total_groups} puzzles), so nothing would be "
             f"trained; use a batch of at most {rows} or a longer eval_interval"
         )
-    return Prepared(config, data, length, device)
+    return Prepared(config, data, length, device, None if resume else _start(config))
+
+
+def _start(config: RunConfig) -> Path | None:
+    """The file that `init_from` names. Raises CheckpointError or RunDirectoryError."""
+    if config.init_from is None:
+        return None
+    path = Path(config.init_from)
+    if not path.exists():
+        raise CheckpointError(f"init_from: {path}: there is no such run or checkpoint; name one, or leave it out")
+    return path if path.is_file() else best_checkpoint(read_run(path))
 
 
 def require_equal_shares(config: RunConfig, processes: int) -> None:
@@ -104,7 +125,7 @@ def run_training(
                 write_config(config, directory.config)
             write_status(directory.status, status)
             if processes == 1:
-                prepared = prepare(config)
+                prepared = prepare(config, resume=resume and directory.last_checkpoint.is_file())
                 tracking.open()
                 status = Run(prepared, directory, status, stop, row_written, say, Ranks.alone()).train(resume)
             else:

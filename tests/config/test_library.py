@@ -96,8 +96,8 @@ def test_an_unknown_source_lists_the_presets_and_the_nearest() -> None:
     with pytest.raises(ConfigError) as caught:
         load_config("hrm_v1_tinny")
     assert str(caught.value) == (
-        "hrm_v1_tinny: neither a preset (hrm_v1, hrm_v1_aggressive, hrm_v1_balanced, hrm_v1_tiny) nor a file; "
-        "did you mean hrm_v1_tiny?"
+        "hrm_v1_tinny: neither a preset (hrm_v1, hrm_v1_aggressive, hrm_v1_balanced, hrm_v1_tiny, progressive) "
+        "nor a file; did you mean hrm_v1_tiny?"
     )
 
 

@@ -235,7 +235,7 @@ def test_the_published_schema_is_what_the_code_says() -> None:
 
 def test_the_schema_knows_every_pruner_sampler_and_key() -> None:
     schema = space_schema()
-    assert "arch.halt_max_steps" in schema["properties"]["parameters"]["propertyNames"]["enum"]
+    assert "arch.halt_max_steps" in schema["properties"]["parameters"]["propertyNames"]["anyOf"][0]["enum"]
     assert {"zero_accuracy", "hyperband", "patient"} <= set(schema["properties"]["pruner"]["properties"])
     assert {"tpe", "grid", "gp"} <= set(schema["properties"]["sampler"]["discriminator"]["mapping"])
     assert schema["$defs"]["Budget"]["properties"]["trials"]["minimum"] == 1
