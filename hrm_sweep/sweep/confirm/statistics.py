@@ -1,0 +1,231 @@
+"""The statistics of a confirmation. Numbers in, numbers out: nothing here knows a study.
+
+A score is the mean of a run over the unseen puzzles; higher is better everywhere here. What is inferred is the mean
+over seeds and puzzles, so both count as drawn: the seeds of training, and the puzzles of the task.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import numpy.typing as npt
+
+from hrm_sweep.diagnosis.statistics import chance_of_order
+
+Floats = npt.NDArray[np.float64]
+Solved = npt.NDArray[np.bool_]
+
+BOOTSTRAPS = 2000
+_SEED = 20251125  # of the resampling, so that the same runs always give the same interval
+_POWER = 0.8
+MOST_SEEDS = 1000  # beyond so many, saying how many seeds it would take helps nobody
+
+
+@dataclass(frozen=True)
+class Interval:
+    low: float
+    high: float
+
+
+def student_t_tail(t: float, df: int) -> float:
+    """P(T > t) of Student's t with `df` degrees of freedom: the finite sums of Abramowitz and Stegun 26.7.3 and 4."""
+    if df < 1:
+        raise ValueError(f"expected a degree of freedom or more, found {df}")
+    if math.isinf(t):
+        return 0.0 if t > 0 else 1.0
+    angle = math.atan(abs(t) / math.sqrt(df))
+    sine, cosine = math.sin(angle), math.cos(angle)
+    term, total = (cosine, cosine) if df % 2 else (1.0, 1.0)
+    for k in range(2 + df % 2, df - 1, 2):
+        term *= cosine * cosine * (k - 1) / k
+        total += term
+    if df == 1:
+        total = 0.0
+    inside = 2 / math.pi * (angle + sine * total) if df % 2 else sine * total
+    tail = max(0.0, (1 - inside) / 2)
+    return tail if t >= 0 else 1 - tail
+
+
+@lru_cache(maxsize=1024)
+def student_t_quantile(tail: float, df: int) -> float:
+    """The t above which a share `tail` (above 0, below 0.5) of Student's t lies, by halving."""
+    if not 0 < tail < 0.5:
+        raise ValueError(f"expected a tail between 0 and 0.5, found {tail}")
+    low, high = 0.0, 1.0
+    while student_t_tail(high, df) > tail:
+        low, high = high, 2 * high
+    for _ in range(80):
+        middle = (low + high) / 2
+        low, high = (middle, high) if student_t_tail(middle, df) > tail else (low, middle)
+    return (low + high) / 2
+
+
+def mean_interval(scores: Sequence[float], confidence: float = 0.95) -> Interval | None:
+    """Student's interval of the mean over seeds, on these puzzles; None for fewer than two scores."""
+    if len(scores) < 2:
+        return None
+    values = np.asarray(scores, dtype=np.float64)
+    half = (
+        student_t_quantile((1 - confidence) / 2, len(values) - 1) * float(values.std(ddof=1)) / math.sqrt(len(values))
+    )
+    return Interval(float(values.mean()) - half, float(values.mean()) + half)
+
+
+def interquartile_mean(scores: Floats) -> Floats:
+    """The mean of the middle half along the last axis: a quarter of the values, rounded down, is left out at each end
+    (as in Agarwal et al. 2021, arXiv 2108.13264)."""
+    n = scores.shape[-1]
+    cut = n // 4
+    return np.asarray(np.sort(scores, axis=-1)[..., cut : n - cut].mean(axis=-1), dtype=np.float64)
+
+
+def interquartile_interval(scores: Sequence[float]) -> Interval | None:
+    """95 % percentile bootstrap over seeds; None for fewer than two. Of few seeds it is too narrow, as every bootstrap
+    is; the interval of the mean is the one to go by."""
+    values = np.asarray(scores, dtype=np.float64)
+    if len(values) < 2:
+        return None
+    return _resampled(lambda draw: float(interquartile_mean(values[draw.integers(len(values), size=len(values))])))
+
+
+def improvement(scores: Sequence[float], over: Sequence[float]) -> tuple[float, Interval] | None:
+    """The chance that a run of the one beats a run of the other, whatever their seeds, ties counted half, with a 95 %
+    percentile bootstrap over the seeds of both (Agarwal et al. 2021). None where one of them has fewer than two."""
+    ours, theirs = np.asarray(scores, dtype=np.float64), np.asarray(over, dtype=np.float64)
+    if len(ours) < 2 or len(theirs) < 2:
+        return None
+
+    def once(draw: np.random.Generator) -> float:
+        return chance_of_order(
+            ours[draw.integers(len(ours), size=len(ours))], theirs[draw.integers(len(theirs), size=len(theirs))]
+        )
+
+    return chance_of_order(ours, theirs), _resampled(once)
+
+
+def _resampled(once: Callable[[np.random.Generator], float]) -> Interval:
+    draw = np.random.default_rng(_SEED)
+    low, high = np.quantile([once(draw) for _ in range(BOOTSTRAPS)], [0.025, 0.975])
+    return Interval(float(low), float(high))
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one configuration is than another, from runs with the same seeds on the same puzzles.
+
+    seeds         that both have a score for.
+    mean          of the differences.
+    seed_sd       standard deviation of the differences between seeds.
+    puzzle_error  standard error that comes from the puzzles being a sample; 0 where it is not known by puzzle.
+    """
+
+    seeds: int
+    mean: float
+    seed_sd: float
+    puzzle_error: float
+
+    @property
+    def error(self) -> float:
+        """Standard error of the mean over seeds and puzzles: these are crossed, so their variances add up. What they
+        have in common is counted in both, which makes it a little too large (Owen 2007)."""
+        return math.hypot(self.seed_sd / math.sqrt(self.seeds), self.puzzle_error) if self.seeds else math.inf
+
+    @property
+    def p(self) -> float:
+        """One-sided p value of "not better": Student's t with seeds - 1 degrees of freedom. 1 for fewer than two seeds.
+
+        It takes differences between seeds for roughly normal. Freedom from that would take more seeds than anybody
+        trains: the sign-flip test of five seeds cannot go below 1/32.
+        """
+        if self.seeds < 2 or self.mean <= 0:
+            return 1.0
+        return student_t_tail(self.mean / self.error if self.error > 0 else math.inf, self.seeds - 1)
+
+    def interval(self, confidence: float = 0.95) -> Interval | None:
+        """None for fewer than two seeds."""
+        if self.seeds < 2:
+            return None
+        half = student_t_quantile((1 - confidence) / 2, self.seeds - 1) * self.error
+        return Interval(self.mean - half, self.mean + half)
+
+    def seeds_needed(self, level: float) -> int | None:
+        """How many seeds it would take to tell a difference of this size at this one-sided level in four of five cases;
+        None when it is more than 1000, or when the puzzles are too few however many seeds there are."""
+        if self.seeds < 2 or self.mean == 0:
+            return None
+        for n in range(2, MOST_SEEDS + 1):
+            error = math.hypot(self.seed_sd / math.sqrt(n), self.puzzle_error)
+            if (student_t_quantile(level, n - 1) + student_t_quantile(1 - _POWER, n - 1)) * error <= abs(self.mean):
+                return n
+        return None
+
+
+def difference(
+    ours: Sequence[float], theirs: Sequence[float], solved: tuple[Solved, Solved] | None = None
+) -> Difference:
+    """Compare runs seed by seed.
+
+    ours, theirs  (seeds,) scores of the same seeds in the same order.
+    solved        both (seeds, puzzles): which puzzles each run solved, where scores are shares of puzzles solved.
+    """
+    gaps = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
+    if not len(gaps):
+        return Difference(0, 0.0, 0.0, 0.0)
+    seed_sd = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
+    puzzle_error = 0.0
+    if solved is not None and solved[0].shape[1] > 1:
+        by_puzzle = solved[0].mean(axis=0) - solved[1].mean(axis=0)  # (puzzles,)
+        puzzle_error = float(by_puzzle.std(ddof=1)) / math.sqrt(len(by_puzzle))
+    return Difference(len(gaps), float(gaps.mean()), seed_sd, puzzle_error)
+
+
+@dataclass(frozen=True)
+class PuzzleComparison:
+    """Two configurations on the same puzzles, run by run with the same seed.
+
+    both, only_first, only_second, neither  mean number of puzzles, of a pair of runs.
+    difference  in the share solved, with its interval.
+    """
+
+    seeds: int
+    puzzles: int
+    both: float
+    only_first: float
+    only_second: float
+    neither: float
+    difference: float
+    interval: Interval
+
+
+def compare_puzzles(first: Solved, second: Solved) -> PuzzleComparison:
+    """Puzzles that only one of the two solves, which is what tells two models apart (as in McNemar 1947).
+
+    first, second  (seeds, puzzles), the same seeds and puzzles.
+
+    Answers of one model stand and fall together, so counting all pairs as independent would claim far too much. The
+    interval resamples seeds and puzzles, each as a whole: the bootstrap of crossed factors (Owen 2007, "pigeonhole").
+    """
+    seeds, puzzles = first.shape
+    gaps = first.astype(np.float64) - second
+
+    def once(draw: np.random.Generator) -> float:
+        by_puzzle = gaps[draw.integers(seeds, size=seeds)].mean(axis=0)
+        return float(by_puzzle[draw.integers(puzzles, size=puzzles)].mean())
+
+    def count(which: Solved) -> float:
+        return float(np.count_nonzero(which)) / seeds
+
+    return PuzzleComparison(
+        seeds=seeds,
+        puzzles=puzzles,
+        both=count(first & second),
+        only_first=count(first & ~second),
+        only_second=count(~first & second),
+        neither=count(~first & ~second),
+        difference=float(gaps.mean()),
+        interval=_resampled(once),
+    )
