@@ -50,6 +50,7 @@ def conclude_confirmation(study: Study, ended: Conducted, voice: Voice) -> int:
     """Print what was found, let the search know, and say how it ended: the exit code."""
     import json
 
+    from rich.console import Console
     from rich.markup import escape
 
     from hrm_sweep.report.confirmation import Verdict
@@ -70,7 +71,7 @@ def conclude_confirmation(study: Study, ended: Conducted, voice: Voice) -> int:
     if voice.as_json:
         print(json.dumps({**report.to_mapping(), "budget_reached": reached, "exit_code": code}))
         return code
-    print_sections(confirmation_sections(report), voice.results)
+    print_sections(confirmation_sections(report), Console(highlight=False))
     if not is_quiet():
         voice.results.print("\nnext:")
         for command, why in _next_commands(study, report):

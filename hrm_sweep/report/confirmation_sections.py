@@ -15,9 +15,13 @@ def confirmation_sections(report: ConfirmationReport) -> list[Section]:
     parts = [
         Section("confirmed", f"Confirmed on fresh seeds: {_headline(report)}", list(confirmation_words(report))),
         Section(
-            "confirmed_scores", "Scores of the search beside confirmed scores", _on_scores(report), _scores(report)
+            "confirmed_scores",
+            "Scores of the search beside confirmed scores",
+            _on_scores(report),
+            _scores(report),
+            _candidates(report),
         ),
-        Section("confirmed_robust", "The middle half of the seeds, and the baseline", _on_robust(), _robust(report)),
+        Section("confirmed_robust", "Without the extremes, and against the baseline", _on_robust(), _robust(report)),
     ]
     if report.pairs:
         leader = report.pairs[0].first
@@ -106,28 +110,35 @@ def _against_baseline(report: ConfirmationReport, leader: CandidateResult) -> It
 
 def _on_scores(report: ConfirmationReport) -> list[str]:
     how = "the highest" if report.maximize else "the lowest"
+    points = ", in points" if is_share(report.metric) else ""
     return [
-        f"The search takes {how} of many scores, so it flatters what it chooses; the column 'too good by' shows by how "
-        "much. Intervals are Student's over seeds, 95 %."
+        f"The search takes {how} of many scores, and so flatters what it chooses: by how much its score is better than "
+        f"the confirmed one{points}. Intervals are Student's, over seeds."
     ]
 
 
 def _scores(report: ConfirmationReport) -> Grid:
     rows = [
         (
-            Cell(one.title),
+            Cell(one.name),
             Cell(score(report, one.search), one.search),
-            Cell("" if one.confirmed is None else score(report, one.confirmed.value), _value(one.confirmed)),
-            Cell(_interval(report, one.confirmed)),
-            Cell("" if one.optimism is None else _points(report, one.optimism.value), _value(one.optimism)),
+            Cell(_with_interval(report, one.confirmed), _value(one.confirmed)),
+            Cell(_gap(report, one.optimism), _value(one.optimism)),
             Cell(str(one.seeds), one.seeds),
-            Cell(one.out or "in the race"),
-            Cell(spelled(one.values, short=True) or "as in the base"),
+            Cell("in" if one.out is None else "out"),
         )
         for one in report.candidates
     ]
-    headings = ("candidate", "search", "confirmed", "95 %", "too good by", "seeds", "which", "values")
-    return Grid(headings, rows)
+    return Grid(("candidate", "search", "confirmed (95 %)", "flattered by (95 %)", "seeds", "race"), rows)
+
+
+def _candidates(report: ConfirmationReport) -> list[str]:
+    """A line for each: what it is, and why it is out."""
+    lines = []
+    for one in report.candidates:
+        what = spelled(one.values) or "as in the base"
+        lines.append(f"{one.title}: {what}" + ("" if one.out is None else f"; {one.out}"))
+    return lines
 
 
 def _on_robust() -> list[str]:
@@ -140,47 +151,41 @@ def _on_robust() -> list[str]:
 def _robust(report: ConfirmationReport) -> Grid:
     rows = [
         (
-            Cell(one.title),
-            Cell("" if one.iqm is None else score(report, one.iqm.value), _value(one.iqm)),
-            Cell(_interval(report, one.iqm)),
-            Cell("" if one.over_baseline is None else f"{one.over_baseline.value:.0%}", _value(one.over_baseline)),
-            Cell(_interval(report, one.over_baseline, chance=True)),
+            Cell(one.name),
+            Cell(_with_interval(report, one.iqm), _value(one.iqm)),
+            Cell(_chance(one.over_baseline), _value(one.over_baseline)),
             Cell("" if one.train_flops is None else f"{one.train_flops:.3g}", one.train_flops),
         )
         for one in report.candidates
     ]
-    return Grid(("candidate", "middle half", "95 %", "beats baseline", "95 %", "train FLOP a run"), rows)
+    return Grid(("candidate", "interquartile mean", "chance to beat the baseline", "FLOP a run"), rows)
 
 
 def _on_pairs(report: ConfirmationReport) -> list[str]:
     level = report.pairs[0].level
+    yes = any(pair.puzzles is not None for pair in report.pairs)
+    puzzles = "only it, only other: puzzles that one solves and not the other, by runs of one seed; " if yes else ""
     return [
-        f"Run by run with the same seed. p is one-sided, over seeds and puzzles; the last look takes {level:.2g}."
-    ] + (
-        ["Puzzles are those that one of the two solves and the other does not, on average over the runs."]
-        if any(pair.puzzles is not None for pair in report.pairs)
-        else []
-    )
+        f"p: one-sided, over seeds and puzzles, {level:.2g} is needed at the last look; better: the chance that a run "
+        f"of it beats one of the other; {puzzles}to tell: seeds that it takes for a difference of this size."
+    ]
 
 
 def _pairs(report: ConfirmationReport) -> Grid:
-    return Grid(
-        ("against", "ahead by", "95 %", "p", "better run", "only it", "only other", "seeds needed"),
-        [_pair(report, pair) for pair in report.pairs],
-    )
+    headings = ("against", "ahead by (95 %)", "p", "better", "only it", "only other", "to tell")
+    return Grid(headings, [_pair(report, pair) for pair in report.pairs])
 
 
 def _pair(report: ConfirmationReport, pair: PairResult) -> tuple[Cell, ...]:
     puzzles = pair.puzzles
     return (
         Cell(pair.second),
-        Cell(_points(report, pair.difference.value), pair.difference.value),
-        Cell(_interval(report, pair.difference)),
+        Cell(_gap(report, pair.difference), pair.difference.value),
         Cell("< 0.0001" if pair.p < 0.0001 else f"{pair.p:.4f}", pair.p),
         Cell("" if pair.better is None else f"{pair.better.value:.0%}", _value(pair.better)),
         Cell("" if puzzles is None else f"{puzzles.only_first:.1f}", None if puzzles is None else puzzles.only_first),
         Cell("" if puzzles is None else f"{puzzles.only_second:.1f}", None if puzzles is None else puzzles.only_second),
-        _needed(pair) if pair.second in report.leading else Cell("beaten"),
+        _needed(pair) if pair.second in report.leading else Cell("told"),
     )
 
 
@@ -199,27 +204,40 @@ def score(report: ConfirmationReport, value: float | None) -> str:
 
 
 def _points(report: ConfirmationReport, value: float) -> str:
-    return f"{100 * value:+.1f} points" if is_share(report.metric) else f"{value:+.3g}"
+    return f"{100 * value:.1f} points" if is_share(report.metric) else f"{value:.3g}"
 
 
-def _with_interval(report: ConfirmationReport, estimate: Estimate) -> str:
-    interval = _interval(report, estimate)
-    return score(report, estimate.value) + (f" (95 % interval {interval})" if interval else "")
-
-
-def _interval(report: ConfirmationReport, estimate: Estimate | None, *, chance: bool = False) -> str:
-    if estimate is None or estimate.low is None or estimate.high is None:
+def _gap(report: ConfirmationReport, estimate: Estimate | None) -> str:
+    """`+3.5 (-0.1 to 7.2)`."""
+    if estimate is None:
         return ""
-    if chance:
-        return f"{estimate.low:.0%} to {estimate.high:.0%}"
+    value = f"{100 * estimate.value:+.1f}" if is_share(report.metric) else f"{estimate.value:+.3g}"
+    interval = _interval(report, estimate)
+    return f"{value} ({interval})" if interval else value
+
+
+def _with_interval(report: ConfirmationReport, estimate: Estimate | None) -> str:
+    """`84.5% (80.1 to 88.9)`."""
+    if estimate is None:
+        return ""
+    interval = _interval(report, estimate)
+    return score(report, estimate.value) + (f" ({interval})" if interval else "")
+
+
+def _interval(report: ConfirmationReport, estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return ""
     if is_share(report.metric):
         return f"{100 * estimate.low:.1f} to {100 * estimate.high:.1f}"
     return f"{estimate.low:.4g} to {estimate.high:.4g}"
 
 
-def _chance(estimate: Estimate) -> str:
-    interval = "" if estimate.low is None or estimate.high is None else f" ({estimate.low:.0%} to {estimate.high:.0%})"
-    return f"{estimate.value:.0%}{interval}"
+def _chance(estimate: Estimate | None) -> str:
+    if estimate is None:
+        return ""
+    if estimate.low is None or estimate.high is None:
+        return f"{estimate.value:.0%}"
+    return f"{estimate.value:.0%} ({100 * estimate.low:.0f} to {100 * estimate.high:.0f})"
 
 
 def _value(estimate: Estimate | None) -> float | None:

@@ -56,6 +56,7 @@ def _part(part: Section, report: StudyReport) -> Html:
     draw = {
         "best": _best,
         "searched": _searched,
+        "confirmed_scores": _confirmed_scores,
         "map": _map,
         "importances": _importances,
         "findings": _findings,
@@ -126,6 +127,11 @@ def _searched(part: Section, report: StudyReport) -> Html:
     )
     grid = table(part.grid) if part.grid is not None else None
     return joined(facts, grid, figures(parameter_charts(report)))
+
+
+def _confirmed_scores(part: Section, report: StudyReport) -> Html:
+    lines = element("ul", (element("li", element("code", line)) for line in part.lines), class_="lines")
+    return joined(_plain(part, report), lines)
 
 
 def _map(part: Section, report: StudyReport) -> Html:

@@ -107,13 +107,12 @@ def _standing(rules: _Rules, ended: tuple[EndedRun, ...]) -> Standing:
             return Standing(out, look, rules.candidates)
         seen = {place: [runs[place, seed] for seed in range(look)] for place in inside}
         beaten = {place: found for place in inside if (found := _beaten(place, seen, look, level)) is not None}
-        if len(beaten) < len(inside):  # with seeds missing here and there, all could be beaten in a circle
-            out |= beaten
+        out |= beaten
     return Standing(out, rules.seeds, rules.candidates)
 
 
 def _beaten(place: int, seen: Mapping[int, Sequence[EndedRun]], look: int, level: float) -> Out | None:
-    if len(seen) > 1 and all(run.score is None for run in seen[place]):
+    if all(run.score is None for run in seen[place]):
         return Out(look, None, None)
     against = [(advantage(seen[other], seen[place]).p, other) for other in seen if other != place]
     p, by = min(against, default=(1.0, place))
@@ -121,8 +120,8 @@ def _beaten(place: int, seen: Mapping[int, Sequence[EndedRun]], look: int, level
 
 
 def advantage(ours: Sequence[EndedRun], theirs: Sequence[EndedRun]) -> Difference:
-    """How much better the one candidate is, on the seeds that both have a score for."""
-    first, second = paired(ours, theirs)
+    """How much better the one candidate is, from those of their runs that gave a score."""
+    first, second = ([run for run in side if run.score is not None] for side in (ours, theirs))
     scores, others = ([run.score for run in side if run.score is not None] for side in (first, second))
     rows = solved_rows([*first, *second])
     return difference(scores, others, None if rows is None else (rows[: len(first)], rows[len(first) :]))

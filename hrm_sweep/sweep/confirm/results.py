@@ -18,7 +18,7 @@ from hrm_sweep.report.confirmation import (
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.confirm.entrants import Confirmation
 from hrm_sweep.sweep.confirm.race import EndedRun, Out, Standing, advantage, paired, solved_rows, standing
-from hrm_sweep.sweep.confirm.runs import ended_runs, place_of, runs_left
+from hrm_sweep.sweep.confirm.runs import SHARES, ended_runs, place_of, runs_left
 from hrm_sweep.sweep.confirm.statistics import (
     Interval,
     compare_puzzles,
@@ -43,7 +43,7 @@ def confirmation_report(study: Study) -> ConfirmationReport:
     for run in sorted(ended, key=lambda run: run.seed):
         by_candidate[run.candidate].append(run)
     order = _ranked(by_candidate, now)
-    sign = 1 if study.space.objective.goal == "maximize" else -1
+    metric, sign = study.space.objective.metric, 1 if study.space.objective.goal == "maximize" else -1
     begun = len({place for chain in chains if (place := place_of(plan, chain.first)) is not None})
     left = runs_left(study, plan, chains)
     verdict = _verdict(by_candidate, now, is_done=left == 0 and begun == len(ended))
@@ -54,7 +54,7 @@ def confirmation_report(study: Study) -> ConfirmationReport:
     return ConfirmationReport(
         name=study.name,
         of=plan.of,
-        metric=study.space.objective.metric,
+        metric=metric,
         maximize=sign > 0,
         seeds=len(plan.seeds),
         ended=len(ended),
@@ -65,7 +65,7 @@ def confirmation_report(study: Study) -> ConfirmationReport:
         verdict=verdict,
         leading=leading,
         candidates=[
-            _candidate(plan, place, by_candidate, now, made[place], baseline, sign, _flops(plan, place, chains))
+            _candidate(plan, place, by_candidate, now, made[place], baseline, sign, metric, _flops(plan, place, chains))
             for place in order
         ],
         pairs=[_pair(plan, order[0], other, by_candidate, sign) for other in order[1:]] if leading else [],
@@ -136,12 +136,15 @@ def _candidate(
     made: Sequence[ConfirmedRun],
     baseline: int | None,
     sign: int,
+    metric: str,
     flops: float | None,
 ) -> CandidateResult:
     one, scores = plan.candidates[place], _scores(runs[place])
     confirmed = iqm = optimism = over = None
     if scores:
         confirmed = _signed(float(np.mean(scores)), mean_interval(scores), sign)
+        if metric in SHARES:
+            confirmed = _within(confirmed, 0.0, 1.0)
         iqm = _signed(float(interquartile_mean(np.array(scores))), interquartile_interval(scores), sign)
         if one.score is not None:
             optimism = _minus(one.score, confirmed, sign)
@@ -185,7 +188,7 @@ def _pair(plan: Confirmation, first: int, second: int, runs: _Runs, sign: int) -
     return PairResult(
         first=plan.candidates[first].name,
         second=plan.candidates[second].name,
-        seeds=found.seeds,
+        seeds=len(ours),
         difference=_signed(found.mean, found.interval(), sign),
         p=found.p,
         level=level,
@@ -206,6 +209,13 @@ def _signed(value: float, interval: Interval | None, sign: int) -> Estimate:
         return Estimate(sign * value)
     low, high = sorted((sign * interval.low, sign * interval.high))
     return Estimate(sign * value, low, high)
+
+
+def _within(estimate: Estimate, low: float, high: float) -> Estimate:
+    """With its interval cut to where the number can be: Student's knows nothing of that."""
+    if estimate.low is None or estimate.high is None:
+        return estimate
+    return Estimate(estimate.value, max(low, estimate.low), min(high, estimate.high))
 
 
 def _minus(search: float, confirmed: Estimate, sign: int) -> Estimate:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -115,51 +115,73 @@ def _resampled(once: Callable[[np.random.Generator], float]) -> Interval:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one configuration is than another, from runs with the same seeds on the same puzzles.
+    """How much better one configuration is than another, from runs of both.
 
-    seeds         that both have a score for.
-    mean          of the differences.
-    seed_sd       standard deviation of the differences between seeds.
-    puzzle_error  standard error that comes from the puzzles being a sample; 0 where it is not known by puzzle.
+    mean          of the one minus that of the other.
+    runs          (of the one, of the other).
+    variances     between runs with different seeds: (of the one, of the other).
+    puzzle_error  standard error that comes from the puzzles being a sample; 0 where scores are not known by puzzle.
+    puzzles       how many; 0 where they are not known.
     """
 
-    seeds: int
     mean: float
-    seed_sd: float
-    puzzle_error: float
+    runs: tuple[int, int]
+    variances: tuple[float, float]
+    puzzle_error: float = 0.0
+    puzzles: int = 0
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it can be said how sure it is: two runs of each tell how far runs lie apart."""
+        return min(self.runs) >= 2
 
     @property
     def error(self) -> float:
         """Standard error of the mean over seeds and puzzles: these are crossed, so their variances add up. What they
         have in common is counted in both, which makes it a little too large (Owen 2007)."""
-        return math.hypot(self.seed_sd / math.sqrt(self.seeds), self.puzzle_error) if self.seeds else math.inf
+        return math.sqrt(sum(variance for variance, _ in self._parts()))
+
+    @property
+    def freedom(self) -> int:
+        """Degrees of freedom of the error (Welch 1947, Satterthwaite 1946), rounded down."""
+        parts = self._parts()
+        total = sum(variance for variance, _ in parts)
+        spread = sum(variance**2 / df for variance, df in parts)
+        return max(1, math.floor(total**2 / spread)) if spread > 0 else max(1, min(self.runs) - 1)
+
+    def _parts(self) -> list[tuple[float, int]]:
+        """(variance, degrees of freedom) of what makes up the error."""
+        seeds = [(found / n, n - 1) for found, n in zip(self.variances, self.runs, strict=True) if n >= 2]
+        return [*seeds, (self.puzzle_error**2, self.puzzles - 1)] if self.puzzles >= 2 else seeds
 
     @property
     def p(self) -> float:
-        """One-sided p value of "not better": Student's t with seeds - 1 degrees of freedom. 1 for fewer than two seeds.
+        """One-sided p value of "not better", by Welch's t test. 1 where nothing is known.
 
-        It takes differences between seeds for roughly normal. Freedom from that would take more seeds than anybody
-        trains: the sign-flip test of five seeds cannot go below 1/32.
+        It takes runs for roughly normal. Freedom from that would take more seeds than anybody trains: with five seeds a
+        sign-flip test cannot go below 1/32. It makes no use of the seeds being the same ones, which can only make it
+        more careful where they have something in common, and doubles what it knows of the scatter.
         """
-        if self.seeds < 2 or self.mean <= 0:
+        if not self.is_known or self.mean <= 0:
             return 1.0
-        return student_t_tail(self.mean / self.error if self.error > 0 else math.inf, self.seeds - 1)
+        return student_t_tail(self.mean / self.error if self.error > 0 else math.inf, self.freedom)
 
     def interval(self, confidence: float = 0.95) -> Interval | None:
-        """None for fewer than two seeds."""
-        if self.seeds < 2:
+        """None where nothing is known."""
+        if not self.is_known:
             return None
-        half = student_t_quantile((1 - confidence) / 2, self.seeds - 1) * self.error
+        half = student_t_quantile((1 - confidence) / 2, self.freedom) * self.error
         return Interval(self.mean - half, self.mean + half)
 
     def seeds_needed(self, level: float) -> int | None:
         """How many seeds it would take to tell a difference of this size at this one-sided level in four of five cases;
         None when it is more than 1000, or when the puzzles are too few however many seeds there are."""
-        if self.seeds < 2 or self.mean == 0:
+        if not self.is_known or self.mean == 0:
             return None
         for n in range(2, MOST_SEEDS + 1):
-            error = math.hypot(self.seed_sd / math.sqrt(n), self.puzzle_error)
-            if (student_t_quantile(level, n - 1) + student_t_quantile(1 - _POWER, n - 1)) * error <= abs(self.mean):
+            then = replace(self, runs=(n, n))
+            quantiles = student_t_quantile(level, then.freedom) + student_t_quantile(1 - _POWER, then.freedom)
+            if quantiles * then.error <= abs(self.mean):
                 return n
         return None
 
@@ -167,20 +189,20 @@ class Difference:
 def difference(
     ours: Sequence[float], theirs: Sequence[float], solved: tuple[Solved, Solved] | None = None
 ) -> Difference:
-    """Compare runs seed by seed.
+    """Compare the runs of two configurations.
 
-    ours, theirs  (seeds,) scores of the same seeds in the same order.
-    solved        both (seeds, puzzles): which puzzles each run solved, where scores are shares of puzzles solved.
+    ours, theirs  scores of runs with different seeds.
+    solved        both (runs, puzzles): which puzzles each run solved, where scores are shares of puzzles solved.
     """
-    gaps = np.asarray(ours, dtype=np.float64) - np.asarray(theirs, dtype=np.float64)
-    if not len(gaps):
-        return Difference(0, 0.0, 0.0, 0.0)
-    seed_sd = float(gaps.std(ddof=1)) if len(gaps) > 1 else 0.0
-    puzzle_error = 0.0
-    if solved is not None and solved[0].shape[1] > 1:
-        by_puzzle = solved[0].mean(axis=0) - solved[1].mean(axis=0)  # (puzzles,)
-        puzzle_error = float(by_puzzle.std(ddof=1)) / math.sqrt(len(by_puzzle))
-    return Difference(len(gaps), float(gaps.mean()), seed_sd, puzzle_error)
+    if not ours or not theirs:
+        return Difference(0.0, (len(ours), len(theirs)), (0.0, 0.0))
+    first, second = (float(np.var(scores, ddof=1)) if len(scores) > 1 else 0.0 for scores in (ours, theirs))
+    found = Difference(float(np.mean(ours)) - float(np.mean(theirs)), (len(ours), len(theirs)), (first, second))
+    if solved is None or solved[0].shape[1] < 2:
+        return found
+    by_puzzle = solved[0].mean(axis=0) - solved[1].mean(axis=0)  # (puzzles,)
+    error = float(by_puzzle.std(ddof=1)) / math.sqrt(len(by_puzzle))
+    return replace(found, puzzle_error=error, puzzles=len(by_puzzle))
 
 
 @dataclass(frozen=True)
