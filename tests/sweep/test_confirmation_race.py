@@ -108,7 +108,7 @@ ENDS = st.lists(st.sampled_from(["complete", "killed", "nan"]), max_size=10)
 
 
 @given(ends=ENDS, workers=st.integers(1, 5), shuffle=st.randoms(use_true_random=False))
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_however_many_workers_there_are_and_whatever_they_suffer_the_same_runs_are_made(
     make_study: MakeStudy, ends: list[str], workers: int, shuffle: Any
 ) -> None:

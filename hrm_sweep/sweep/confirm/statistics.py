@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 import numpy.typing as npt
@@ -32,7 +33,8 @@ class Interval:
 
 
 def student_t_tail(t: float, df: int) -> float:
-    """P(T > t) of Student's t with `df` degrees of freedom: the finite sums of Abramowitz and Stegun 26.7.3 and 4."""
+    """P(T > t) of Student's t with `df` degrees of freedom, to 1e-15: the finite sums of Abramowitz and Stegun 26.7.3
+    and 26.7.4."""
     if df < 1:
         raise ValueError(f"expected a degree of freedom or more, found {df}")
     if math.isinf(t):
@@ -52,13 +54,17 @@ def student_t_tail(t: float, df: int) -> float:
 
 @lru_cache(maxsize=1024)
 def student_t_quantile(tail: float, df: int) -> float:
-    """The t above which a share `tail` (above 0, below 0.5) of Student's t lies, by halving."""
+    """The t above which a share `tail` (above 0, below 0.5) of Student's t lies: by halving, and beyond a hundred
+    degrees of freedom by its expansion around the normal distribution (Abramowitz and Stegun 26.7.5)."""
     if not 0 < tail < 0.5:
         raise ValueError(f"expected a tail between 0 and 0.5, found {tail}")
+    if df > 100:
+        z = NormalDist().inv_cdf(1 - tail)
+        return z + (z**3 + z) / (4 * df) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * df**2)
     low, high = 0.0, 1.0
     while student_t_tail(high, df) > tail:
         low, high = high, 2 * high
-    for _ in range(80):
+    for _ in range(60):
         middle = (low + high) / 2
         low, high = (middle, high) if student_t_tail(middle, df) > tail else (low, middle)
     return (low + high) / 2
@@ -178,12 +184,19 @@ class Difference:
         None when it is more than 1000, or when the puzzles are too few however many seeds there are."""
         if not self.is_known or self.mean == 0:
             return None
-        for n in range(2, MOST_SEEDS + 1):
+
+        def is_enough(n: int) -> bool:
             then = replace(self, runs=(n, n))
             quantiles = student_t_quantile(level, then.freedom) + student_t_quantile(1 - _POWER, then.freedom)
-            if quantiles * then.error <= abs(self.mean):
-                return n
-        return None
+            return quantiles * then.error <= abs(self.mean)
+
+        few, many = 1, MOST_SEEDS
+        if not is_enough(many):
+            return None
+        while many - few > 1:
+            middle = (few + many) // 2
+            few, many = (few, middle) if is_enough(middle) else (middle, many)
+        return many
 
 
 def difference(
@@ -231,7 +244,7 @@ def compare_puzzles(first: Solved, second: Solved) -> PuzzleComparison:
     Answers of one model stand and fall together, so counting all pairs as independent would claim far too much. The
     interval resamples seeds and puzzles, each as a whole: the bootstrap of crossed factors (Owen 2007, "pigeonhole").
     """
-    seeds, puzzles = first.shape
+    seeds, puzzles = int(first.shape[0]), int(first.shape[1])
     gaps = first.astype(np.float64) - second
 
     def once(draw: np.random.Generator) -> float:
