@@ -6,6 +6,7 @@ import typer
 
 from hrm_sweep.cli.best import best, export
 from hrm_sweep.cli.compare import compare
+from hrm_sweep.cli.confirm import confirm
 from hrm_sweep.cli.dashboard import dashboard
 from hrm_sweep.cli.data import data_app
 from hrm_sweep.cli.diagnose import diagnose, rules
@@ -38,6 +39,7 @@ app.command()(status)
 app.command()(stop)
 app.command()(retry)
 app.command()(reap)
+app.command()(confirm)
 app.command()(report)
 app.command()(compare)
 app.command()(show)

@@ -105,6 +105,7 @@ def _opened(study: str, storage: str | None) -> Study:
 def _said(study: Study, found: Best) -> Iterator[str]:
     from hrm_sweep.config.spelling import spelled_override
     from hrm_sweep.evaluation.share import Share, is_share
+    from hrm_sweep.sweep.confirm.kept import known_confirmation
 
     metric = study.space.objective.metric
     score = f"{found.value:.4g}"
@@ -114,6 +115,9 @@ def _said(study: Study, found: Best) -> Iterator[str]:
     if found.holdout is not None:
         unseen = Share(found.holdout.exact_accuracy, found.holdout.n)
         yield f"on puzzles that selection never saw: {unseen}"
+    confirmed = known_confirmation(study)
+    if confirmed is not None:
+        yield from confirmed.lines()
     yield "  " + " ".join(spelled_override(key, value) for key, value in found.values.items())
     yield f"  {found.directory.config.as_posix()}"
     for option, what in (

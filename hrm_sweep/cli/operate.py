@@ -188,6 +188,7 @@ def _status_lines(now: StudyStatus) -> Iterator[str]:
     if now.streak is not None:
         yield f"ended early: the last {len(now.streak.trials)} trials failed for one cause, {now.streak.cause}"
     yield from _rate_lines(now)
+    yield from now.confirmed
 
 
 def _rate_lines(now: StudyStatus) -> Iterator[str]:

@@ -90,16 +90,16 @@ def run(
     quiet_optuna()
     url = storage_url(storage)
     space, where = _space(list(arguments or []), study, url)
-    space = _with_options(
+    space = with_options(
         space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
     )
-    place = _place(engine, workers, threads, address, time_limit, partition, artifacts)
-    fleet = _Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
-    sys.exit(_run(space, where, url, seed, fleet, _Voice.of(as_json)))
+    place = place_of(engine, workers, threads, address, time_limit, partition, artifacts)
+    fleet = Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
+    sys.exit(run_space(space, where, url, seed, fleet, Voice.of(as_json)))
 
 
 @dataclass(frozen=True)
-class _Voice:
+class Voice:
     """Where a call says what. `progress` is silent with --quiet; `results` has warnings, complaints and the summary."""
 
     progress: Console
@@ -107,12 +107,12 @@ class _Voice:
     as_json: bool
 
     @staticmethod
-    def of(as_json: bool) -> _Voice:
-        return _Voice(output_console(stderr=as_json, quiet=is_quiet()), output_console(stderr=as_json), as_json)
+    def of(as_json: bool) -> Voice:
+        return Voice(output_console(stderr=as_json, quiet=is_quiet()), output_console(stderr=as_json), as_json)
 
 
 @dataclass(frozen=True)
-class _Fleet:
+class Fleet:
     """Which engine, and what the command line says about the workers of this call.
 
     hours          after which no trial is started; None leaves it to the space.
@@ -128,7 +128,7 @@ class _Fleet:
     starts_trials: bool
 
 
-def _place(
+def place_of(
     engine: str,
     workers: int | None,
     threads: int | None,
@@ -185,14 +185,14 @@ def _space(arguments: list[str], study: str | None, url: str) -> tuple[SearchSpa
     return space_from_mapping(changed.model_dump(mode="json"), f"{where} with {shlex.join(arguments)}"), where
 
 
-def _with_options(  # each option is one of the command line
+def with_options(  # each option is one of the command line
     space: SearchSpace,
     where: str,
     *,
-    trials: int | None,
     jobs: str | None,
-    study: str | None,
-    stop_after_same_cause: int | None,
+    trials: int | None = None,
+    study: str | None = None,
+    stop_after_same_cause: int | None = None,
 ) -> SearchSpace:
     """The space with the options of the command line in it, checked as if they had been written there."""
     from hrm_sweep.errors import UsageError
@@ -213,12 +213,15 @@ def _with_options(  # each option is one of the command line
     return space_from_mapping(content, where)
 
 
-def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, voice: _Voice) -> int:
+def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet: Fleet, voice: Voice) -> int:
+    """Start the study of a search space, or continue it, and see it to its summary; returns the exit code."""
     from rich.markup import escape
 
+    from hrm_sweep.cli.confirmation import announce_confirmation, conclude_confirmation
     from hrm_sweep.cli.run_display import shown_study
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
+    from hrm_sweep.sweep.data_record import keep_data_record
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
@@ -238,7 +241,11 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
     else:
         share = share_out(resources, configs)
     hours = study.space.budget.hours if fleet.hours is None else fleet.hours
-    _announce(study, report, share, hours, voice)
+    if study.space.confirm is None:
+        keep_data_record(study, configs)
+        _announce(study, report, share, hours, voice)
+    else:
+        announce_confirmation(study, share, hours, voice)
     if not fleet.starts_trials:
         worker = study_command(study, "worker", "--study", study.name)
         voice.results.print(f"no trial is started here; on each host that is to run some: {escape(worker)}")
@@ -257,7 +264,8 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
     engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
     if patiently(lambda: account(study)).is_reached:
-        voice.progress.print("the budget was reached before: nothing to run; --trials N makes it larger")
+        larger = "" if study.space.confirm is not None else "; --trials N makes it larger"
+        voice.progress.print(f"the budget was reached before: nothing to run{larger}")
         ended = conduct(study, engine, 0)
     else:
         interrupts = _Interrupts(lambda line: voice.progress.print(line), _continue_with(study))
@@ -271,6 +279,8 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
                 show=lambda _account: show(),
                 say=lambda line: voice.results.print(f"[red]{line}[/red]"),
             )
+    if study.space.confirm is not None:
+        return conclude_confirmation(study, ended, voice)
     if fleet.artifacts is not None:
         _fetch_best(study, fleet.artifacts)
     return _conclude(study, ended, time.monotonic() - began, voice)
@@ -290,7 +300,7 @@ def _fetch_best(study: Study, artifacts: str) -> None:
             raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
-def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, voice: _Voice) -> None:
+def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, voice: Voice) -> None:
     """What will be done, and what should be known before it is."""
     from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
     from hrm_sweep.sweep.storage import shown
@@ -317,7 +327,7 @@ def _announce(study: Study, report: SpaceReport, share: Share, hours: float | No
         voice.results.print(f"[yellow]warning[/yellow] {line}")
 
 
-def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> int:
+def _conclude(study: Study, ended: Conducted, seconds: float, voice: Voice) -> int:
     """Measure the best trial, print the summary, and say how it ended."""
     import json
 

@@ -56,13 +56,18 @@ def studies(
         print(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for heading in ("study", "trials", "best", "disk"):
+    headings = ("study", "trials", "best", "confirmed", "disk")
+    shown = [heading for heading in headings if heading != "confirmed" or any(line.confirmed for line in lines)]
+    for heading in shown:
         table.add_column(heading, justify="left" if heading in ("study", "trials") else "right", overflow="fold")
     for line in lines:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(line.counts.items()))
         best = "" if line.best is None else f"{line.metric} {line.best[0]:.3f} (trial {line.best[1]})"
+        confirmed = "" if line.confirmed is None else f"{line.confirmed[0]} ({line.confirmed[1]})"
         remedies = f", {line.remedies} remed{'y' if line.remedies == 1 else 'ies'}" if line.remedies else ""
-        table.add_row(line.name, f"{counts or 'none'} (budget {line.budget}{remedies})", best, size(line.disk_bytes))
+        trials = f"{counts or 'none'} (budget {line.budget}{remedies})"
+        cells = (line.name, trials, best, confirmed, size(line.disk_bytes))
+        table.add_row(*(cell for heading, cell in zip(headings, cells, strict=True) if heading in shown))
     Console(highlight=False).print(table if lines else "no studies yet; start one with `hrm-sweep run`")
 
 

@@ -15,7 +15,7 @@ from rich.text import Text
 from hrm_sweep.diagnosis.comparison import ComparedRun, Comparison
 from hrm_sweep.report.figures_html import Figure, figures, line_sample
 from hrm_sweep.report.html import Html, element, page
-from hrm_sweep.report.study_sections import Cell, Grid
+from hrm_sweep.report.section import Cell, Grid
 from hrm_sweep.report.svg import Chart, Line, line_chart
 from hrm_sweep.report.tables_html import table
 

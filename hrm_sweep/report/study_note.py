@@ -20,6 +20,7 @@ class StudyNote:
     ended, budget   trials, retries counted with them as one.
     page            address of a trial's page, to be followed by its number.
     unseen          (share solved, puzzles) of the best trial on puzzles that selection never saw.
+    confirmed       what the confirmation of the study found: the verdict, then a line for each candidate.
     importances     of the parameters, of so many completed trials.
     as_of           when this was true, as text.
     """
@@ -33,11 +34,13 @@ class StudyNote:
     unseen: tuple[float, int] | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
     importances_of: int = 0
+    confirmed: Sequence[str] = ()
 
     def markdown(self) -> str:
         parts = [
             f"**{self.ended:,} of {self.budget:,} trials have ended**: {self._counts()}",
             self._best(),
+            self._confirmed(),
             self._early_ends(),
             self._importances(),
             "Figures: on the first page of the study, below its history. What is wrong with the sweep as a whole: "
@@ -69,6 +72,14 @@ class StudyNote:
         low, high = wilson(share * n, n)
         return (
             f"{words}\n\nOn puzzles that selection never saw: **{share:.1%}** of {n} (95 %: {low:.1%} to {high:.1%})."
+        )
+
+    def _confirmed(self) -> str:
+        if not self.confirmed:
+            return ""
+        head, *rows = self.confirmed
+        return "\n".join(
+            [f"**{plain(head[:1].upper() + head[1:])}**", "", *(f"- {plain(row.strip())}" for row in rows)]
         )
 
     def _early_ends(self) -> str:

@@ -10,6 +10,7 @@ from hrm_sweep.diagnosis import StudyDiagnosis
 from hrm_sweep.diagnosis.regions import Concentration
 from hrm_sweep.diagnosis.study_evidence import StudyEvidence
 from hrm_sweep.evaluation.share import Share, is_share
+from hrm_sweep.report.confirmation import ConfirmationReport
 from hrm_sweep.report.terminal import StudyView, TrialLine
 
 STATES = ("complete", "pruned", "failed", "retried", "running")
@@ -86,6 +87,7 @@ class StudyReport:
     failure_map    where in the space trials end badly; failure_map_problem says why nothing can be said.
     importances    of the parameters, over `importances_of` completed trials.
     next_commands  what one would type now, with a word on why.
+    confirmation   of its best configurations on fresh seeds and unseen puzzles; None while there is none.
     """
 
     view: StudyView
@@ -103,6 +105,7 @@ class StudyReport:
     cost: Cost
     next_commands: Sequence[tuple[str, str]]
     written_at: str
+    confirmation: ConfirmationReport | None = None
 
     @property
     def counts(self) -> dict[str, int]:

@@ -7,6 +7,7 @@ from hrm_sweep.report.figures_html import figures
 from hrm_sweep.report.findings_html import evidence_table, quiet_findings, remedy
 from hrm_sweep.report.html import Html, element, joined, page
 from hrm_sweep.report.parameter_charts import outcome_charts, parameter_charts
+from hrm_sweep.report.section import Section
 from hrm_sweep.report.study_charts import (
     history,
     importance_bars,
@@ -14,7 +15,7 @@ from hrm_sweep.report.study_charts import (
     learning_curves,
 )
 from hrm_sweep.report.study_report import StudyReport
-from hrm_sweep.report.study_sections import Section, fired, headline, sections
+from hrm_sweep.report.study_sections import fired, headline, sections
 from hrm_sweep.report.tables_html import table
 
 MOST_TRIALS = 1000
@@ -55,6 +56,7 @@ def _part(part: Section, report: StudyReport) -> Html:
     draw = {
         "best": _best,
         "searched": _searched,
+        "confirmed_scores": _confirmed_scores,
         "map": _map,
         "importances": _importances,
         "findings": _findings,
@@ -125,6 +127,11 @@ def _searched(part: Section, report: StudyReport) -> Html:
     )
     grid = table(part.grid) if part.grid is not None else None
     return joined(facts, grid, figures(parameter_charts(report)))
+
+
+def _confirmed_scores(part: Section, report: StudyReport) -> Html:
+    lines = element("ul", (element("li", element("code", line)) for line in part.lines), class_="lines")
+    return joined(_plain(part, report), lines)
 
 
 def _map(part: Section, report: StudyReport) -> Html:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -15,8 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep.diagnosis.finding import json_number
+from hrm_sweep.report.section import Grid, Section
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport
-from hrm_sweep.report.study_sections import Grid, headline, sections
+from hrm_sweep.report.study_sections import headline, sections
 
 _SHOWN_TRIALS = 5  # in the terminal, which has a whole table with `hrm-sweep status` and the dashboard
 _MARKDOWN_TRIALS = 30
@@ -26,7 +27,12 @@ SCHEMA_VERSION = 1
 def print_report(report: StudyReport, console: Console) -> None:
     """The report in a terminal of 80 columns or more."""
     console.print(Text.assemble((report.view.name, "bold"), f": {headline(report)}"))
-    for section in sections(report, trials=_SHOWN_TRIALS):
+    print_sections(sections(report, trials=_SHOWN_TRIALS), console)
+
+
+def print_sections(parts: Iterable[Section], console: Console) -> None:
+    """Parts of a report, one below the other."""
+    for section in parts:
         console.print(Text(f"\n{section.title}", style="bold"))
         for sentence in section.sentences:
             console.print(_indented(Text(sentence)))
@@ -144,6 +150,7 @@ def _mapping(report: StudyReport) -> dict[str, Any]:
             "unseen_problem": best.unseen_problem,
             "ties": None if best.ties is None else list(best.ties),
         },
+        "confirmation": None if report.confirmation is None else report.confirmation.to_mapping(),
         "endings": [
             {"end": one.name, "trials": one.count, "numbers": list(one.trials), "said": one.said}
             for one in report.endings

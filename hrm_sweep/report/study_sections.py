@@ -3,39 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from hrm_sweep.diagnosis import Finding, Verdict
+from hrm_sweep.report.confirmation_sections import confirmation_sections
 from hrm_sweep.report.progress import duration
+from hrm_sweep.report.section import Cell, Grid, Section
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport, numbered, operations, plural
 from hrm_sweep.report.terminal import FEW_FOR_IMPORTANCES, spelled
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A cell of a table. `number` is what it is sorted by, None where its text is."""
-
-    text: str
-    number: float | None = None
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A table: as many cells in each row as there are headings."""
-
-    headings: tuple[str, ...]
-    rows: Sequence[tuple[Cell, ...]]
-
-
-@dataclass(frozen=True)
-class Section:
-    """One part of a report. `key` is its public name in links; `lines` are shown as they are, one below the other."""
-
-    key: str
-    title: str
-    sentences: Sequence[str] = ()
-    grid: Grid | None = None
-    lines: Sequence[str] = ()
 
 
 def sections(report: StudyReport, *, trials: int, wide: bool = False) -> list[Section]:
@@ -43,6 +17,7 @@ def sections(report: StudyReport, *, trials: int, wide: bool = False) -> list[Se
     has a column for each parameter."""
     parts = [
         _best(report),
+        *([] if report.confirmation is None else confirmation_sections(report.confirmation)),
         _searched(report),
         _endings(report),
         _failure_map(report),

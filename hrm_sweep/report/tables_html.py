@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from hrm_sweep.report.html import Html, element
-from hrm_sweep.report.study_sections import Grid
+from hrm_sweep.report.section import Grid
 
 
 def table(grid: Grid, *, tall: bool = False) -> Html:

@@ -52,6 +52,11 @@ class RunDirectory:
         return self.path / "diagnosis.json"
 
     @property
+    def unseen(self) -> Path:
+        """What its best checkpoint does on each puzzle that no choice was made by; of runs of a confirmation."""
+        return self.path / "unseen.json"
+
+    @property
     def report(self) -> Path:
         return self.path / "report.html"
 

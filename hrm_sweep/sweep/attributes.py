@@ -20,10 +20,15 @@ VERDICT = "verdict"
 REMEDY = "remedy"  # {rule, overrides} of the leading finding of a trial that did not learn
 REMEDY_OF = "remedy_of"  # number of the trial that this one remedies
 REMEDY_RULE = "remedy_rule"  # the rule whose remedy this is
-OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on top of the parameters
+OVERRIDES = "overrides"  # what a remedy or a candidate changes outside of the search space, on top of the parameters
+CANDIDATE = "candidate"  # of a confirmation: its place in `confirm.candidates`
+UNSEEN = "unseen"  # of a confirmation: {exact_accuracy, accuracy, ...} on the unseen puzzles
+SOLVED = "hrm-sweep:solved"  # of a confirmation: {puzzles, bits} which were solved, in base64; a system attribute
 
 # of a study
 STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}
+DATA = "data"  # {folder: digest of its test split} of every data folder, when the study began
+CONFIRMED = "confirmed"  # what the study's confirmation has found so far, see sweep/confirm/results.py
 PAGE = "hrm-sweep:page"  # "TIME SIGNATURE" of what the dashboard shows of the study; a system attribute

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.runs import Cause, Owner, RunDirectory, read_status
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.conditions import all_hold
+from hrm_sweep.sweep.confirm.runs import NextRun, next_run, runs_left
 from hrm_sweep.sweep.parameters import draw
 from hrm_sweep.sweep.reachable import every_combination
 from hrm_sweep.sweep.remedies import Remedy, comparable, due_remedies, is_remedy, values_of
@@ -39,6 +40,7 @@ _KEPT_BY_A_RETRY = (
     attributes.REMEDY_OF,
     attributes.REMEDY_RULE,
     attributes.OVERRIDES,
+    attributes.CANDIDATE,
 )
 FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
 ALIVE_EVERY_S = 60.0
@@ -119,7 +121,9 @@ def account(study: Study) -> Account:
     running = sum(_owner_may_live(study, chain.last) for chain in given_out)
     lost = sum(_is_lost(study, chain.last) for chain in given_out)
     left = max(0, study.space.budget.trials - len(given_out))
-    if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
+    if study.space.confirm is not None:
+        left = min(left, runs_left(study, study.space.confirm, all_chains))
+    elif left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
         left = min(left, len(due_remedies(study, all_chains)))
     ended = sum(study.has_ended(chain) for chain in given_out)
     streak = too_many_failures(study, all_chains)
@@ -128,8 +132,8 @@ def account(study: Study) -> Account:
 
 def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing:
     """Take the next trial: what a dead worker left and other retries that are due or were asked for; then one that
-    somebody else put in the study's queue; then what is left of `first`, a remedy that is due, or a draw. None while
-    the study is to stop or is without hope.
+    somebody else put in the study's queue; then what is left of `first`, a remedy that is due, or a draw; in a
+    confirmation, the next run of the race. None while the study is to stop or is without hope.
 
     again   the claim before this one broke off because the database was away. What it had begun, if anything, is
             RUNNING and belongs to this owner, who does not know of it: that comes first.
@@ -148,7 +152,11 @@ def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing
             if study.is_due(chain):
                 return _begin_retry(study, owner, chain)
         given_out = [chain for chain in all_chains if chain.is_given_out]
-        if len(given_out) < study.space.budget.trials:
+        if len(given_out) < study.space.budget.trials and study.space.confirm is not None:
+            run = next_run(study, study.space.confirm, all_chains)
+            if run is not None:
+                return _begin_run(study, owner, run, all_chains)
+        elif len(given_out) < study.space.budget.trials:
             queued = [chain.last for chain in all_chains if not chain.is_given_out]
             if queued:
                 return _adopt(study, owner, queued[0], all_chains)
@@ -269,6 +277,12 @@ def _begin_remedy(study: Study, owner: Owner, remedy: Remedy, all_chains: list[C
     number = len(study.trials())  # under the lock, so this is the number it will get
     trial = _born(study, owner, remedy.parameters, {**_attributes_of_new(study, number), **remedy.attributes})
     return _first_attempt(study, trial, all_chains)
+
+
+def _begin_run(study: Study, owner: Owner, run: NextRun, all_chains: list[Chain]) -> Claim:
+    number = len(study.trials())  # under the lock, so this is the number it will get
+    attrs = {**_attributes_of_new(study, number), **run.attributes}
+    return _first_attempt(study, _born(study, owner, run.parameters, attrs), all_chains)
 
 
 def _adopt(study: Study, owner: Owner, queued: FrozenTrial, all_chains: list[Chain]) -> Claim:

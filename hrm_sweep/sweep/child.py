@@ -18,7 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from hrm_sweep.config import RunConfig
-from hrm_sweep.runs import RunDirectory, State, Status, StopReason
+from hrm_sweep.runs import RunDirectory, State, Status, StopReason, write_status
+from hrm_sweep.runs.unseen import read_unseen, write_unseen
 
 TRAINING = "hrm_sweep.training.session:run_training"
 """What trains, by name, so that it is imported (with torch) only where it runs."""
@@ -31,7 +32,8 @@ UNDER_WAY = "under way"
 class Job:
     """One attempt at one trial, by so many `processes` with so many CPU `threads` together.
 
-    `training` is `module:function`, called as run_training is.
+    `training` is `module:function`, called as run_training is. Where `unseen` is given, the best checkpoint is then
+    evaluated on the puzzles that no choice was made by, and `unseen` is what the digest of the test split has to be.
     """
 
     config: RunConfig
@@ -39,6 +41,7 @@ class Job:
     threads: int
     training: str = TRAINING
     processes: int = 1
+    unseen: str | None = None
 
 
 class Control:
@@ -68,17 +71,38 @@ def main(connection: Connection, job: Job) -> None:
 
 
 def train(job: Job, control: Control) -> Status:
-    """Train, from the last checkpoint if there is one."""
+    """Train, from the last checkpoint if there is one, and evaluate on unseen puzzles where the job asks for it."""
     module, _, function = job.training.partition(":")
     run_training: Callable[..., Status] = getattr(importlib.import_module(module), function)
-    return run_training(
+    directory = RunDirectory(job.run_dir)
+    status = run_training(
         job.config,
-        RunDirectory(job.run_dir),
+        directory,
         resume=True,
         threads=job.threads,
         processes=job.processes,
         stop=control.stop,
     )
+    ended_well = status.state in (State.COMPLETED, State.STOPPED) and control.reason is None
+    if job.unseen is None or not ended_well or read_unseen(directory.unseen) is not None:
+        return status
+    return _evaluated(job.config, directory, status, job.unseen)
+
+
+def _evaluated(config: RunConfig, directory: RunDirectory, status: Status, digest: str) -> Status:
+    """Write unseen.json; the status becomes that of a failed run where that cannot be done."""
+    from hrm_sweep.evaluation.unseen import evaluate_unseen  # here, for they load torch
+    from hrm_sweep.training.session import explain_failure
+
+    try:
+        write_unseen(directory.unseen, evaluate_unseen(config, directory.best_checkpoint, digest))
+    except Exception as error:  # the border of a run: whatever happened becomes its cause
+        cause, message = explain_failure(error)
+        print(f"on unseen puzzles: failed ({cause}): {message}")
+        status = status.ended(State.FAILED, cause=cause, exit_code=1, message=f"on unseen puzzles: {message}")
+        with directory.locked():
+            write_status(directory.status, status)
+    return status
 
 
 def _listen(connection: Connection, control: Control) -> None:

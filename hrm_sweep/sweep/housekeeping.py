@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import RunDirectory, State, read_status
+from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.remedies import is_remedy
 from hrm_sweep.sweep.storage import open_storage
 from hrm_sweep.sweep.study import ENDED, Study, chains, open_study, study_names
@@ -24,6 +25,7 @@ class StudyLine:
     remedies    how many of its trials are the remedy of another one, retries not counted.
     best        the best value and the number of its trial; None when nothing completed.
     disk_bytes  what its run directories take.
+    confirmed   (what its confirmation says of the best trial, the confirmation's verdict); None where there is none.
     """
 
     name: str
@@ -33,6 +35,7 @@ class StudyLine:
     remedies: int
     best: tuple[float, int] | None
     disk_bytes: int
+    confirmed: tuple[str, str] | None = None
 
 
 def list_studies(storage_url: str) -> list[StudyLine]:
@@ -60,9 +63,19 @@ def list_studies(storage_url: str) -> list[StudyLine]:
                 remedies=sum(is_remedy(chain) for chain in chains(trials)),
                 best=None if best is None else (sign * best[0], -best[1]),
                 disk_bytes=_size_of(study.folder),
+                confirmed=None if best is None else _confirmed(study, -best[1]),
             )
         )
     return lines
+
+
+def _confirmed(study: Study, best: int) -> tuple[str, str] | None:
+    known = known_confirmation(study)
+    if known is None:
+        return None
+    score = known.of_trial(best)
+    confirmed = None if score is None else score.confirmed
+    return ("not this trial" if confirmed is None else f"{confirmed.value:.3f}", known.words)
 
 
 def clean_study(study: Study) -> tuple[int, int]:

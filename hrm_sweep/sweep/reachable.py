@@ -24,8 +24,11 @@ def reachable_combinations(space: SearchSpace, limit: int = LOOKED_AT) -> list[d
     """Combinations to look at before a study starts: of the values listed and of the ends of ranges.
 
     All of them up to `limit`. Otherwise `limit` drawn at random, always the same ones, among them each value of each
-    parameter at least once if any draw reaches it. The points of `first` are always there.
+    parameter at least once if any draw reaches it. The points of `first` are always there. A confirmation has its
+    candidates instead, on their first seed: the seeds make no difference to what can start.
     """
+    if space.confirm is not None:
+        return [{"seed": space.confirm.seeds[0], **one.values} for one in space.confirm.candidates]
     candidates = {name: every_end(name, one) for name, one in space.parameters.items()}
     if math.prod(len(values) for values in candidates.values()) <= limit:
         found = list(_assignments(space, candidates))

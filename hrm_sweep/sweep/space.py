@@ -37,6 +37,7 @@ from hrm_sweep.config.run import NonNegativeInt, PositiveFloat, PositiveInt
 from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep.conditions import Condition, dependency_order
+from hrm_sweep.sweep.confirm.entrants import Confirmation
 from hrm_sweep.sweep.keys import number_kind
 from hrm_sweep.sweep.parameters import Parameter, allows, every_end
 from hrm_sweep.sweep.parts import Part, Scalar, explained, read_number
@@ -149,6 +150,8 @@ class SearchSpace(Part):
     resources: Resources = Resources()
     retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
     stop_after_same_cause: PositiveInt | None = None
+    confirm: Confirmation | None = None
+    """Of a study that confirms another one, which `hrm-sweep confirm` makes."""
     remedies: StrictBool = False
     """Whether the remedy of a trial that was pruned or failed is tried as a trial of its own, at most one a rule."""
 
@@ -288,6 +291,8 @@ def _problems(space: SearchSpace) -> Iterator[str]:
                 f"parameters.{name}: sampler {space.sampler.name} tries every value, but a range of real numbers "
                 "has no end of them; give values or a step"
             )
+    if space.confirm is not None and set(space.parameters) != {"seed"}:
+        yield f"confirm: the one parameter of a confirmation is seed, found {', '.join(space.parameters)}"
     conditions = list(_condition_problems(space))
     yield from conditions or _first_problems(space)
 

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.budget import SILENCE_S, account, owner_of
+from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.stopping import Stop
 from hrm_sweep.sweep.streak import Streak
 from hrm_sweep.sweep.study import STATES, Chain, Study
@@ -66,6 +67,7 @@ class StudyStatus:
     foreign     running trials of other programs, which nobody can recover but by hand.
     stop        how it was asked to stop, if it was.
     streak      failures in a row for which it is not continued, if there are too many.
+    confirmed   what its confirmation found, a line each; empty where there is none.
     """
 
     name: str
@@ -83,6 +85,7 @@ class StudyStatus:
     foreign: tuple[int, ...]
     stop: Stop | None
     streak: Streak | None
+    confirmed: tuple[str, ...] = ()
 
     @property
     def is_reached(self) -> bool:
@@ -118,6 +121,7 @@ def study_status(study: Study) -> StudyStatus:
         foreign=tuple(trial.number for trial in running if owner_of(trial) is None),
         stop=standing.stop,
         streak=standing.streak,
+        confirmed=() if (known := known_confirmation(study)) is None else tuple(known.lines()),
     )
 
 

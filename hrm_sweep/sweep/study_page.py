@@ -6,6 +6,7 @@ is dropped if somebody else has taken it since.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from optuna_dashboard._note import note_str_key_prefix, note_ver_key
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint, study_figures
 from hrm_sweep.report.study_note import StudyNote
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.notes import OURS
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.storage import study_lock
@@ -82,10 +84,14 @@ def _take(study: Study, every_s: float) -> _Right | None:
 
 
 def _signature(study: Study) -> str:
-    """Changes when the page should: trials that have ended, and whether the best was measured on unseen puzzles."""
+    """Changes when the page should: trials that have ended, whether the best was measured on unseen puzzles, and what
+    was confirmed."""
     ended = sum(trial.state.is_finished() for trial in study.trials())
     holdout = study.attribute(attributes.HOLDOUT)
-    return f"{ended} ended, holdout of {holdout['trial'] if holdout else 'none'}, budget {study.space.budget.trials}"
+    known = known_confirmation(study)
+    confirmed = "" if known is None else f", {hashlib.sha256(repr(known).encode()).hexdigest()[:8]} confirmed"
+    measured = f"holdout of {holdout['trial'] if holdout else 'none'}"
+    return f"{ended} ended, {measured}, budget {study.space.budget.trials}{confirmed}"
 
 
 def study_points(study: Study) -> StudyPoints:
@@ -151,5 +157,6 @@ def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
         unseen=None if holdout is None else (holdout["exact_accuracy"], holdout["n"]),
         importances=shares,
         importances_of=n,
+        confirmed=() if (known := known_confirmation(study)) is None else tuple(known.lines()),
     )
     return {note_ver_key(None): OURS, f"{note_str_key_prefix(None)}0": note.markdown()}

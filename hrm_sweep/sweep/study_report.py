@@ -19,6 +19,8 @@ from hrm_sweep.report.study_report import BestTrial, Cost, EndingCount, Reported
 from hrm_sweep.report.terminal import StudyView, TrialLine, spelled
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.best import best_of
+from hrm_sweep.sweep.confirm.kept import confirmation_of
+from hrm_sweep.sweep.confirm.results import confirmation_report
 from hrm_sweep.sweep.holdout import best_trial, measure_holdout
 from hrm_sweep.sweep.parameters import Parameter
 from hrm_sweep.sweep.space import SearchSpace
@@ -60,6 +62,7 @@ def study_report(
         cost=_cost(reported, view),
         next_commands=next_commands,
         written_at=f"{now:%Y-%m-%d %H:%M}",
+        confirmation=None if (confirming := confirmation_of(study)) is None else confirmation_report(confirming),
     )
 
 

@@ -28,10 +28,12 @@ from hrm_sweep.runs import (
     read_metrics,
     read_status,
 )
+from hrm_sweep.runs.unseen import read_unseen
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
+from hrm_sweep.sweep.confirm.runs import keep_unseen
 from hrm_sweep.sweep.failures import (
     end_of_log,
     explain_end,
@@ -148,7 +150,7 @@ class _Attempt:
         log_began = log.stat().st_size if log.is_file() else 0
         oom_kills_before = oom_kills()
         here, processes = self.surroundings, self.study.space.resources.processes
-        job = Job(self.config, self.directory.path, here.threads, here.training, processes)
+        job = Job(self.config, self.directory.path, here.threads, here.training, processes, self._unseen_digest())
         child = here.launch(job)
         try:
             self._follow(child)
@@ -158,6 +160,10 @@ class _Attempt:
             if child.exit_code is None:
                 child.kill()
             child.close()
+
+    def _unseen_digest(self) -> str | None:
+        plan = self.study.space.confirm
+        return None if plan is None else plan.puzzles
 
     def _follow(self, child: Child) -> None:
         """Until the child has ended: report, ask the pruners, pass on what the worker is asked."""
@@ -247,7 +253,14 @@ class _Attempt:
         value = best_value(read_metrics(self.directory.metrics), self.metric, self.study.space.objective.goal)
         if value is None:
             return Outcome.failed(Cause.NO_METRIC, self._keys_seen())
-        return Outcome(TrialState.COMPLETE, value=value)
+        unseen = None if self._unseen_digest() is None else read_unseen(self.directory.unseen)
+        if self._unseen_digest() is not None and unseen is None:  # the run was done, its evaluation was not
+            if self.stopping is not None:
+                return Outcome.failed(Cause.PREEMPTED, f"its worker was asked to end ({self.stopping})")
+            full = is_disk_full(self.directory.path)
+            failure = explain_end(None, child.exit_code, printed, oom_killed=oom_killed, disk_full=full)
+            return Outcome(TrialState.FAIL, failure=failure)
+        return Outcome(TrialState.COMPLETE, value=value, unseen=unseen)
 
     def _keys_seen(self) -> str:
         seen = sorted({name for row in self.evaluations for name in row.values})
@@ -273,6 +286,8 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, surroundings: Surround
     trial = claim.trial
     try:
         write_trial_page(study, claim, outcome, diagnosis, say)
+        if outcome.unseen is not None:
+            keep_unseen(study, trial, outcome.unseen)
         patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
