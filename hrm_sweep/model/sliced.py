@@ -10,6 +10,7 @@ Shapes: N = rows * T positions of a slice, D hidden size, h heads, d = D / h, I 
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +37,11 @@ class Blocks:
     eps: float
     turns: Tensor
 
+    @property
+    def turns_back(self) -> Tensor:
+        """What the gradients by q, k and v are multiplied by."""
+        return self.turns.conj().resolve_conj()
+
 
 @dataclass(frozen=True)
 class BlockWeights:
@@ -52,7 +58,7 @@ class Kept:
     """What the gradient of one block needs of one slice; norms of the two sums as (N, 1)."""
 
     x: Tensor  # (N, D)
-    qkv: Tensor  # (3, rows * h, T, d), rotated
+    rotated: Tensor  # (3, rows, h, T, d / 2) complex
     attention: Tensor  # (rows * h, T, T)
     mixed: Tensor  # (N, D)
     scale: Tensor
@@ -105,97 +111,123 @@ def _weights(tensors: Sequence[Tensor], num_heads: int) -> list[BlockWeights]:
     return [BlockWeights(_paired(qkv, num_heads), out, gate_up, down) for qkv, out, gate_up, down in blocks]
 
 
-def _scale(x: Tensor, eps: float) -> Tensor:
-    """1 / sqrt(mean(x^2) + eps), (N, 1)."""
-    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    scale: Tensor = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-    return scale
+class _Room:
+    """Memory for what one slice computes on its way, used again for the next slice, block and step: it stays cached."""
+
+    def __init__(self, rows: int, positions: int, num_heads: int, hidden_size: int, inner: int) -> None:
+        h, d = num_heads, hidden_size // num_heads
+        self.projected = torch.empty(rows * positions, 3 * hidden_size)
+        as_pairs = torch.view_as_complex(self.projected.view(rows, positions, 3, h, d // 2, 2))
+        self.pairs = as_pairs.permute(2, 0, 3, 1, 4)  # (3, rows, h, T, d / 2) complex, of `projected`
+        self.rotated = torch.empty(self.pairs.shape, dtype=self.pairs.dtype)
+        self.attention = torch.empty(rows * h, positions, positions)
+        self.heads = torch.empty(rows * h, positions, d)
+        self.mixed = torch.empty(rows * positions, hidden_size)
+        self.gate_up = torch.empty(rows * positions, 2 * inner)
+        self.product = torch.empty(rows * positions, inner)
+        self.scale = torch.empty(rows * positions, 1)
+        self.mixed_by_head = self.mixed.view(rows, positions, h, d).transpose(1, 2)  # (rows, h, T, d) of `mixed`
+        self.heads_by_row = self.heads.view(rows, h, positions, d)
 
 
-def _rotated(projected: Tensor, rows: int, blocks: Blocks) -> Tensor:
-    """q, k and v (3, rows * h, T, d) of a projection (N, 3D)."""
-    T, d = blocks.turns.shape[-2], 2 * blocks.turns.shape[-1]
-    pairs = torch.view_as_complex(projected.view(rows, T, 3, blocks.num_heads, d // 2, 2)).permute(2, 0, 3, 1, 4)
-    out = torch.empty(pairs.shape, dtype=pairs.dtype)
-    torch.mul(pairs, blocks.turns, out=out)
-    return torch.view_as_real(out).view(3, -1, T, d)
+@lru_cache(maxsize=8)
+def _room(thread: int, rows: int, positions: int, num_heads: int, hidden_size: int, inner: int) -> _Room:
+    return _Room(rows, positions, num_heads, hidden_size, inner)
 
 
-def _side_by_side(heads: Tensor, rows: int) -> Tensor:
-    """(N, D) of (rows * h, T, d)."""
-    _, T, d = heads.shape
-    return heads.view(rows, -1, T, d).transpose(1, 2).reshape(rows * T, -1)
+def _own_room(rows: int, blocks: Blocks, weights: BlockWeights) -> _Room:
+    """The room of this thread for slices of so many rows."""
+    positions, (hidden_size, inner) = blocks.turns.shape[-2], weights.down.shape
+    return _room(threading.get_ident(), rows, positions, blocks.num_heads, hidden_size, inner)
 
 
-def _block(x: Tensor, rows: int, weights: BlockWeights, blocks: Blocks) -> None:
+def _norm(x: Tensor, eps: float, scale: Tensor) -> None:
+    """x (N, D) <- x * scale, in place, with the scale 1 / sqrt(mean(x^2) + eps), (N, 1), left in `scale`."""
+    torch.linalg.vector_norm(x, dim=-1, keepdim=True, out=scale)
+    x.mul_(scale.square_().div_(x.shape[-1]).add_(eps).rsqrt_())
+
+
+def _heads(rotated: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """q, k and v, each (rows * h, T, d), of complex (3, rows, h, T, d / 2)."""
+    T, half = rotated.shape[-2:]
+    q, k, v = torch.view_as_real(rotated).view(3, -1, T, 2 * half)
+    return q, k, v
+
+
+def _attend(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room, rotated: Tensor, attention: Tensor) -> None:
+    """Put the attention of x (N, D), before its last projection, into `room.mixed`; fill `rotated` and `attention`."""
+    torch.mm(x, weights.qkv.t(), out=room.projected)
+    torch.mul(room.pairs, blocks.turns, out=rotated)
+    q, k, v = _heads(rotated)
+    torch.bmm(q, k.transpose(1, 2), out=attention)
+    torch.softmax(attention, dim=-1, out=attention)
+    torch.bmm(attention, v, out=room.heads)
+    room.mixed_by_head.copy_(room.heads_by_row)
+
+
+def _block(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room) -> None:
     """Replace x (N, D) by what the block makes of it."""
-    q, k, v = _rotated(F.linear(x, weights.qkv), rows, blocks)
-    attention = torch.bmm(q, k.transpose(1, 2))
-    torch.softmax(attention, dim=-1, out=attention)
-    x.addmm_(_side_by_side(torch.bmm(attention, v), rows), weights.out.t())
-    x.mul_(_scale(x, blocks.eps))
-    gate, up = F.linear(x, weights.gate_up).chunk(2, dim=-1)
-    x.addmm_(F.silu(gate).mul_(up), weights.down.t())
-    x.mul_(_scale(x, blocks.eps))
+    _attend(x, weights, blocks, room, room.rotated, room.attention)
+    x.addmm_(room.mixed, weights.out.t())
+    _norm(x, blocks.eps, room.scale)
+    torch.mm(x, weights.gate_up.t(), out=room.gate_up)
+    gate, up = room.gate_up.chunk(2, dim=-1)
+    torch.ops.aten.silu.out(gate, out=room.product)
+    x.addmm_(room.product.mul_(up), weights.down.t())
+    _norm(x, blocks.eps, room.scale)
 
 
-def _kept_block(x: Tensor, rows: int, weights: BlockWeights, blocks: Blocks) -> Kept:
+def _kept_block(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room) -> Kept:
     """The same, out of place, with all that the gradient needs; its `y` is the result."""
-    qkv = _rotated(F.linear(x, weights.qkv), rows, blocks)
-    q, k, v = qkv
-    attention = torch.bmm(q, k.transpose(1, 2))
-    torch.softmax(attention, dim=-1, out=attention)
-    mixed = _side_by_side(torch.bmm(attention, v), rows)
+    rotated, attention = torch.empty_like(room.rotated), torch.empty_like(room.attention)
+    _attend(x, weights, blocks, room, rotated, attention)
+    mixed = room.mixed.clone()
     middle = torch.addmm(x, mixed, weights.out.t())
-    scale = _scale(middle, blocks.eps)
-    middle.mul_(scale)
-    gate_up = F.linear(middle, weights.gate_up)
+    scale, second_scale = torch.empty(2, *room.scale.shape)
+    _norm(middle, blocks.eps, scale)
+    gate_up = torch.mm(middle, weights.gate_up.t())
     gate, up = gate_up.chunk(2, dim=-1)
     silu = F.silu(gate)
-    y = torch.addmm(middle, silu * up, weights.down.t())
-    second_scale = _scale(y, blocks.eps)
-    y.mul_(second_scale)
-    return Kept(x, qkv, attention, mixed, scale, middle, gate_up, silu, second_scale, y)
+    y = torch.addmm(middle, torch.mul(silu, up, out=room.product), weights.down.t())
+    _norm(y, blocks.eps, second_scale)
+    return Kept(x, rotated, attention, mixed, scale, middle, gate_up, silu, second_scale, y)
 
 
-def _norm_gradient(g: Tensor, y: Tensor, scale: Tensor) -> Tensor:
+def _norm_gradient(g: Tensor, y: Tensor, scale: Tensor, room: _Room) -> None:
     """In place, the gradient by x of that by y = x * scale(x): scale * (g - y mean(g y))."""
-    along = (g * y).sum(dim=-1, keepdim=True)
-    return g.addcmul_(y, along, value=-1 / y.shape[-1]).mul_(scale)
+    torch.mul(g, y, out=room.mixed)
+    torch.sum(room.mixed, dim=-1, keepdim=True, out=room.scale)
+    g.addcmul_(y, room.scale, value=-1 / y.shape[-1]).mul_(scale)
 
 
 def _block_gradient(
-    g: Tensor, rows: int, kept: Kept, weights: BlockWeights, sums: BlockWeights, blocks: Blocks
+    g: Tensor, kept: Kept, weights: BlockWeights, sums: BlockWeights, blocks: Blocks, room: _Room
 ) -> None:
     """Replace g (N, D), the gradient by y, by that by x, and add those by the weights to `sums`."""
-    _norm_gradient(g, kept.y, kept.second_scale)
+    _norm_gradient(g, kept.y, kept.second_scale, room)
     gate, up = kept.gate_up.chunk(2, dim=-1)
-    sums.down.addmm_(g.t(), kept.silu * up)
-    by_product = torch.mm(g, weights.down)
-    by_gate_up = torch.empty_like(kept.gate_up)
-    by_gate, by_up = by_gate_up.chunk(2, dim=-1)
+    sums.down.addmm_(g.t(), torch.mul(kept.silu, up, out=room.product))
+    by_product = torch.mm(g, weights.down, out=room.product)
+    by_gate, by_up = room.gate_up.chunk(2, dim=-1)
     torch.mul(by_product, kept.silu, out=by_up)
     torch.ops.aten.silu_backward.grad_input(by_product.mul_(up), gate, grad_input=by_gate)
-    sums.gate_up.addmm_(by_gate_up.t(), kept.middle)
-    g.addmm_(by_gate_up, weights.gate_up)
+    sums.gate_up.addmm_(room.gate_up.t(), kept.middle)
+    g.addmm_(room.gate_up, weights.gate_up)
 
-    _norm_gradient(g, kept.middle, kept.scale)
+    _norm_gradient(g, kept.middle, kept.scale, room)
     sums.out.addmm_(g.t(), kept.mixed)
-    q, k, v = kept.qkv
-    T, d = q.shape[-2:]
-    by_mixed = torch.mm(g, weights.out).view(rows, T, -1, d).transpose(1, 2).reshape(-1, T, d)
-    by_qkv = torch.empty_like(kept.qkv)
-    torch.bmm(kept.attention.transpose(1, 2), by_mixed, out=by_qkv[2])
-    by_attention = torch.bmm(by_mixed, v.transpose(1, 2))
+    torch.mm(g, weights.out, out=room.mixed)
+    room.heads_by_row.copy_(room.mixed_by_head)
+    q, k, v = _heads(kept.rotated)
+    by_q, by_k, by_v = _heads(room.rotated)
+    torch.bmm(kept.attention.transpose(1, 2), room.heads, out=by_v)
+    by_attention = torch.bmm(room.heads, v.transpose(1, 2), out=room.attention)
     by_scores = torch._softmax_backward_data(by_attention, kept.attention, -1, torch.float32)
-    torch.bmm(by_scores, k, out=by_qkv[0])
-    torch.bmm(by_scores.transpose(1, 2), q, out=by_qkv[1])
-    pairs = torch.view_as_complex(by_qkv.view(3, rows, -1, T, d // 2, 2))
-    by_projection = torch.empty(rows, T, 3, pairs.shape[2], d // 2, dtype=pairs.dtype)
-    torch.mul(pairs, blocks.turns.conj().resolve_conj(), out=by_projection.permute(2, 0, 3, 1, 4))
-    flat = torch.view_as_real(by_projection).view(rows * T, -1)
-    sums.qkv.addmm_(flat.t(), kept.x)
-    g.addmm_(flat, weights.qkv)
+    torch.bmm(by_scores, k, out=by_q)
+    torch.bmm(by_scores.transpose(1, 2), q, out=by_k)
+    torch.mul(room.rotated, blocks.turns_back, out=room.pairs)
+    sums.qkv.addmm_(room.projected.t(), kept.x)
+    g.addmm_(room.projected, weights.qkv)
 
 
 class _Learning(torch.autograd.Function):
@@ -207,9 +239,10 @@ class _Learning(torch.autograd.Function):
         ctx.slices = []
         for part in slices(rows, _rows(z, weights)):
             x = (z[part] + injection[part]).reshape(-1, D)
+            room = _own_room(part.stop - part.start, blocks, weights[0])
             kept = []
             for one in weights:
-                kept.append(_kept_block(x, part.stop - part.start, one, blocks))
+                kept.append(_kept_block(x, one, blocks, room))
                 x = kept[-1].y
             y[part] = x.view_as(y[part])
             ctx.slices.append((part, kept))
@@ -229,8 +262,9 @@ class _Learning(torch.autograd.Function):
         by_x = by_y.clone(memory_format=torch.contiguous_format)
         for part, kept in of_slices:
             g = by_x[part].view(-1, by_x.shape[-1])
+            room = _own_room(part.stop - part.start, blocks, weights[0])
             for one, one_kept, one_sum in zip(reversed(weights), reversed(kept), reversed(sums), strict=True):
-                _block_gradient(g, part.stop - part.start, one_kept, one, one_sum, blocks)
+                _block_gradient(g, one_kept, one, one_sum, blocks, room)
         by_weights = (
             tensor for one in sums for tensor in (_unpaired(one.qkv, blocks.num_heads), one.out, one.gate_up, one.down)
         )
@@ -254,6 +288,7 @@ def inferring(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Te
     rows, _, D = y.shape
     for part in slices(rows, _rows(z, weights)):
         x = y[part].view(-1, D)
+        room = _own_room(part.stop - part.start, blocks, weights[0])
         for one in weights:
-            _block(x, part.stop - part.start, one, blocks)
+            _block(x, one, blocks, room)
     return y
