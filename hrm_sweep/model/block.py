@@ -46,13 +46,23 @@ class ReasoningModule(nn.Module):
         self.layers = nn.ModuleList(Block(arch) for _ in range(layers))
 
     def forward(self, z: Tensor, injection: Tensor, rotary: RotaryPositions | None) -> Tensor:
-        if self.is_sliced and z.device.type == "cpu" and z.dtype is torch.float32:
+        if self._in_slices(z):
             call = sliced.learning if torch.is_grad_enabled() else sliced.inferring
             return call(z, injection, self._shared(z, rotary), self._weights())
         z = z + injection
         for block in self.layers:
             z = block(z, rotary)
         return z
+
+    def first_position(self, z: Tensor, injection: Tensor, rotary: RotaryPositions | None) -> Tensor:
+        """What `forward` gives for the first position, (B, 1, D), without a gradient."""
+        with torch.no_grad():
+            if self._in_slices(z):
+                return sliced.inferring_first(z, injection, self._shared(z, rotary), self._weights())
+            return self(z, injection, rotary)[:, :1]  # type: ignore[no-any-return]
+
+    def _in_slices(self, z: Tensor) -> bool:
+        return self.is_sliced and z.device.type == "cpu" and z.dtype is torch.float32
 
     def _weights(self) -> list[Tensor]:
         return [weight for block in self.layers for weight in cast(Block, block).weights()]

@@ -165,16 +165,42 @@ def _attend(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room, rotat
     room.mixed_by_head.copy_(room.heads_by_row)
 
 
+def _feed(x: Tensor, weights: BlockWeights, room: _Room, gate_up: Tensor, silu: Tensor) -> Tensor:
+    """silu(gate) * up (N, I) of x (N, D), before the last projection; fill `gate_up` and `silu`."""
+    torch.mm(x, weights.gate_up.t(), out=gate_up)
+    gate, up = gate_up.chunk(2, dim=-1)
+    torch.ops.aten.silu.out(gate, out=silu)
+    return torch.mul(silu, up, out=room.product)
+
+
 def _block(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room) -> None:
     """Replace x (N, D) by what the block makes of it."""
     _attend(x, weights, blocks, room, room.rotated, room.attention)
     x.addmm_(room.mixed, weights.out.t())
     _norm(x, blocks.eps, room.scale)
-    torch.mm(x, weights.gate_up.t(), out=room.gate_up)
-    gate, up = room.gate_up.chunk(2, dim=-1)
-    torch.ops.aten.silu.out(gate, out=room.product)
-    x.addmm_(room.product.mul_(up), weights.down.t())
+    x.addmm_(_feed(x, weights, room, room.gate_up, room.product), weights.down.t())
     _norm(x, blocks.eps, room.scale)
+
+
+def _first_of_block(x: Tensor, rows: int, weights: BlockWeights, blocks: Blocks) -> Tensor:
+    """The first position (rows, D) of what the block makes of x (N, D): of the others it takes keys and values."""
+    D, h = x.shape[1], blocks.num_heads
+    T, half = blocks.turns.shape[-2:]
+    first = x.view(rows, T, D)[:, 0]
+    q = (
+        torch.view_as_complex(torch.mm(first, weights.qkv[:D].t()).view(rows, h, 1, half, 2))
+        * blocks.turns[0, :, :, :1]
+    )
+    pairs = torch.view_as_complex(torch.mm(x, weights.qkv[D:].t()).view(rows, T, 2, h, half, 2))
+    k, v = torch.view_as_real(pairs.permute(2, 0, 3, 1, 4) * blocks.turns[1:]).reshape(2, rows * h, T, 2 * half)
+    attention = torch.bmm(torch.view_as_real(q).view(rows * h, 1, 2 * half), k.transpose(1, 2)).softmax(dim=-1)
+    y = torch.addmm(first, torch.bmm(attention, v).view(rows, D), weights.out.t())
+    scale = torch.empty(rows, 1)
+    _norm(y, blocks.eps, scale)
+    gate, up = torch.mm(y, weights.gate_up.t()).chunk(2, dim=-1)
+    y.addmm_(F.silu(gate).mul_(up), weights.down.t())
+    _norm(y, blocks.eps, scale)
+    return y
 
 
 def _kept_block(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room) -> Kept:
@@ -185,10 +211,8 @@ def _kept_block(x: Tensor, weights: BlockWeights, blocks: Blocks, room: _Room) -
     middle = torch.addmm(x, mixed, weights.out.t())
     scale, second_scale = torch.empty(2, *room.scale.shape)
     _norm(middle, blocks.eps, scale)
-    gate_up = torch.mm(middle, weights.gate_up.t())
-    gate, up = gate_up.chunk(2, dim=-1)
-    silu = F.silu(gate)
-    y = torch.addmm(middle, torch.mul(silu, up, out=room.product), weights.down.t())
+    gate_up, silu = torch.empty_like(room.gate_up), torch.empty_like(room.product)
+    y = torch.addmm(middle, _feed(middle, weights, room, gate_up, silu), weights.down.t())
     _norm(y, blocks.eps, second_scale)
     return Kept(x, rotated, attention, mixed, scale, middle, gate_up, silu, second_scale, y)
 
@@ -205,6 +229,12 @@ def _block_gradient(
 ) -> None:
     """Replace g (N, D), the gradient by y, by that by x, and add those by the weights to `sums`."""
     _norm_gradient(g, kept.y, kept.second_scale, room)
+    _feed_gradient(g, kept, weights, sums, room)
+    _norm_gradient(g, kept.middle, kept.scale, room)
+    _attention_gradient(g, kept, weights, sums, blocks, room)
+
+
+def _feed_gradient(g: Tensor, kept: Kept, weights: BlockWeights, sums: BlockWeights, room: _Room) -> None:
     gate, up = kept.gate_up.chunk(2, dim=-1)
     sums.down.addmm_(g.t(), torch.mul(kept.silu, up, out=room.product))
     by_product = torch.mm(g, weights.down, out=room.product)
@@ -214,7 +244,10 @@ def _block_gradient(
     sums.gate_up.addmm_(room.gate_up.t(), kept.middle)
     g.addmm_(room.gate_up, weights.gate_up)
 
-    _norm_gradient(g, kept.middle, kept.scale, room)
+
+def _attention_gradient(
+    g: Tensor, kept: Kept, weights: BlockWeights, sums: BlockWeights, blocks: Blocks, room: _Room
+) -> None:
     sums.out.addmm_(g.t(), kept.mixed)
     torch.mm(g, weights.out, out=room.mixed)
     room.heads_by_row.copy_(room.mixed_by_head)
@@ -285,10 +318,25 @@ def inferring(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Te
     """The same without a gradient."""
     weights = _weights(tensors, blocks.num_heads)
     y = (z + injection).contiguous()
-    rows, _, D = y.shape
-    for part in slices(rows, _rows(z, weights)):
-        x = y[part].view(-1, D)
-        room = _own_room(part.stop - part.start, blocks, weights[0])
-        for one in weights:
-            _block(x, one, blocks, room)
+    for part in slices(len(y), _rows(z, weights)):
+        _run(y[part], weights, blocks)
     return y
+
+
+def inferring_first(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Tensor]) -> Tensor:
+    """The first position, (B, 1, D), of the same."""
+    weights = _weights(tensors, blocks.num_heads)
+    y = (z + injection).contiguous()
+    firsts = []
+    for part in slices(len(y), _rows(z, weights)):
+        x = _run(y[part], weights[:-1], blocks)
+        firsts.append(_first_of_block(x, part.stop - part.start, weights[-1], blocks))
+    return torch.cat(firsts).unsqueeze(1)
+
+
+def _run(y: Tensor, weights: list[BlockWeights], blocks: Blocks) -> Tensor:
+    """Replace y (rows, T, D) by what the blocks make of it; the same as (N, D)."""
+    x = y.view(-1, y.shape[-1])
+    for one in weights:
+        _block(x, one, blocks, _own_room(len(y), blocks, one))
+    return x

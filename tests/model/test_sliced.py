@@ -62,9 +62,12 @@ def test_slices_are_the_blocks(
         got = result_and_gradients(blocks, z, injection, rotary)
         with torch.no_grad():
             inferred = blocks(z, injection, rotary)
+        first = blocks.first_position(z, injection, rotary)
     blocks.is_sliced = False
     want = result_and_gradients(blocks, z, injection, rotary)
     torch.testing.assert_close(inferred, want[0], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(first, want[0][:, :1], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(blocks.first_position(z, injection, rotary), want[0][:, :1])
     for mine, defined in zip(got, want, strict=True):
         scale = max(1.0, float(defined.abs().max()))
         torch.testing.assert_close(mine / scale, defined / scale, rtol=1e-4, atol=1e-5)
