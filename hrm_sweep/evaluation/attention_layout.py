@@ -9,6 +9,7 @@ from functools import partial
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from hrm_sweep.model.block import ReasoningModule
 from hrm_sweep.model.layers import Attention, RotaryPositions
 
 
@@ -20,13 +21,18 @@ def swapped_attention(model: nn.Module) -> Iterator[None]:
     real attention was trained so.
     """
     layers = [layer for layer in model.modules() if isinstance(layer, Attention)]
+    modules = [module for module in model.modules() if isinstance(module, ReasoningModule)]
     for layer in layers:
         layer.forward = partial(attention_over_heads, layer)  # type: ignore[method-assign]
+    for module in modules:
+        module.is_sliced = False
     try:
         yield
     finally:
         for layer in layers:
             del layer.forward
+        for module in modules:
+            del module.is_sliced
 
 
 def attention_over_heads(layer: Attention, x: Tensor, rotary: RotaryPositions | None) -> Tensor:

@@ -13,6 +13,7 @@ from torch import Tensor
 from hrm_sweep.config import RunConfig
 from hrm_sweep.data import Batch
 from hrm_sweep.errors import ConfigError
+from hrm_sweep.evaluation.memory import keep_freed_memory
 from hrm_sweep.model.hrm import DTYPES, Rows
 from hrm_sweep.model.layers import Attention
 
@@ -49,6 +50,8 @@ class Device:
                 f"device: {missing} is not available here; use auto, cpu, cuda, cuda:N or mps "
                 "(`hrm-sweep doctor` shows what there is)"
             ) from None
+        if device.type == "cpu":
+            keep_freed_memory()
         wanted = DTYPES[config.arch.forward_dtype]
         if wanted is torch.bfloat16 and not (device.type == "cuda" and torch.cuda.is_bf16_supported()):
             wanted = torch.float32

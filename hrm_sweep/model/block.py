@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import torch
 from torch import Tensor, nn
 
 from hrm_sweep.config import ArchConfig
+from hrm_sweep.model import sliced
 from hrm_sweep.model.layers import Attention, RotaryPositions, SwiGLU, rms_norm
 
 
@@ -21,16 +25,50 @@ class Block(nn.Module):
         x = rms_norm(x + self.self_attn(x, rotary), self.eps)
         return rms_norm(x + self.mlp(x), self.eps)
 
+    def weights(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """qkv (3D, D), o (D, D), gate_up (2I, D), down (D, I)."""
+        attention, mlp = self.self_attn, self.mlp
+        return attention.qkv_proj.weight, attention.o_proj.weight, mlp.gate_up_proj.weight, mlp.down_proj.weight
+
 
 class ReasoningModule(nn.Module):
-    """f(z, injection) = blocks(z + injection)."""
+    """f(z, injection) = blocks(z + injection).
+
+    On a CPU in float32 `sliced.py` computes it, where `is_sliced` allows that: whoever changes what a block does has to
+    switch it off.
+    """
+
+    is_sliced = True
 
     def __init__(self, arch: ArchConfig, layers: int) -> None:
         super().__init__()
+        self.arch = arch
         self.layers = nn.ModuleList(Block(arch) for _ in range(layers))
 
     def forward(self, z: Tensor, injection: Tensor, rotary: RotaryPositions | None) -> Tensor:
+        if self._in_slices(z):
+            call = sliced.learning if torch.is_grad_enabled() else sliced.inferring
+            return call(z, injection, self._shared(z, rotary), self._weights())
         z = z + injection
         for block in self.layers:
             z = block(z, rotary)
         return z
+
+    def first_position(self, z: Tensor, injection: Tensor, rotary: RotaryPositions | None) -> Tensor:
+        """What `forward` gives for the first position, (B, 1, D), without a gradient."""
+        with torch.no_grad():
+            if self._in_slices(z):
+                return sliced.inferring_first(z, injection, self._shared(z, rotary), self._weights())
+            return self(z, injection, rotary)[:, :1]  # type: ignore[no-any-return]
+
+    def _in_slices(self, z: Tensor) -> bool:
+        return self.is_sliced and z.device.type == "cpu" and z.dtype is torch.float32
+
+    def _weights(self) -> list[Tensor]:
+        return [weight for block in self.layers for weight in cast(Block, block).weights()]
+
+    def _shared(self, z: Tensor, rotary: RotaryPositions | None) -> sliced.Blocks:
+        arch = self.arch
+        theta = None if rotary is None else arch.rope_theta
+        turns = sliced.turns(z.shape[1], arch.hidden_size // arch.num_heads, theta)
+        return sliced.Blocks(arch.num_heads, arch.rms_norm_eps, turns)

@@ -144,15 +144,26 @@ class Inner(nn.Module):
 
     def reason(self, z_H: Tensor, z_L: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
         """H_cycles x L_cycles of recurrence; only the last L call and the last H call carry a gradient (paper 2)."""
-        with torch.no_grad():
-            for cycle in range(self.arch.H_cycles):
-                final = cycle == self.arch.H_cycles - 1
-                for _ in range(self.arch.L_cycles - final):
-                    z_L = self.L_level(z_L, z_H + x, self.rotary)
-                if not final:
-                    z_H = self.H_level(z_H, z_L, self.rotary)
+        z_H, z_L = self._reason_up_to_the_last_calls(z_H, z_L, x)
         z_L = self.L_level(z_L, z_H + x, self.rotary)
         z_H = self.H_level(z_H, z_L, self.rotary)
+        return z_H, z_L
+
+    @torch.no_grad()
+    def next_q_values(self, z_H: Tensor, z_L: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The Q values after `reason`, without a gradient, and without what they do not need of its last call."""
+        z_H, z_L = self._reason_up_to_the_last_calls(z_H, z_L, x)
+        z_L = self.L_level(z_L, z_H + x, self.rotary)
+        return self.q_values(self.H_level.first_position(z_H, z_L, self.rotary))
+
+    @torch.no_grad()
+    def _reason_up_to_the_last_calls(self, z_H: Tensor, z_L: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+        for cycle in range(self.arch.H_cycles):
+            final = cycle == self.arch.H_cycles - 1
+            for _ in range(self.arch.L_cycles - final):
+                z_L = self.L_level(z_L, z_H + x, self.rotary)
+            if not final:
+                z_H = self.H_level(z_H, z_L, self.rotary)
         return z_H, z_L
 
     def q_values(self, z_H: Tensor) -> tuple[Tensor, Tensor]:
@@ -212,8 +223,7 @@ class HRM(nn.Module):
                 halted = last | (q_halt > q_continue)
                 if minimum_steps is not None:
                     halted = halted & (steps >= minimum_steps)
-                next_z_H, _ = inner.reason(z_H, z_L, x.detach())
-                next_halt, next_continue = inner.q_values(next_z_H)
+                next_halt, next_continue = inner.next_q_values(z_H, z_L, x.detach())
                 target = torch.sigmoid(torch.where(last, next_halt, torch.maximum(next_halt, next_continue)))
         output = StepOutput(logits, q_halt, q_continue, target, leaf)
         return Carry(z_H, z_L, steps, halted, rows), output

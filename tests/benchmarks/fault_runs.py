@@ -200,6 +200,7 @@ def _looked_at(weights: Sequence[tuple[int, Path]]) -> list[tuple[int, Path]]:
 
 
 def _train(spec: Spec, config: RunConfig, directory: RunDirectory) -> None:
+    from hrm_sweep.model.block import ReasoningModule
     from hrm_sweep.model.layers import Attention
     from hrm_sweep.training import loop, session
 
@@ -228,6 +229,7 @@ def _train(spec: Spec, config: RunConfig, directory: RunDirectory) -> None:
         session.run_training(config, directory, threads=1, on_row=die, say=lambda line: None)
     finally:
         Attention.forward = sound_attention  # type: ignore[method-assign]
+        ReasoningModule.is_sliced = True
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from hrm_sweep.evaluation.attention_layout import attention_over_heads
+from hrm_sweep.model.block import ReasoningModule
 from hrm_sweep.model.layers import Attention
 from hrm_sweep.training.learner import Learner
 from hrm_sweep.training.loop import Run
@@ -174,9 +175,10 @@ def _after_each_update(learner: Learner, act: Callable[[], object]) -> None:
 def _swap_attention(run: Run, seed: int) -> None:
     """Every attention of this process, the self-test's too, mixes the heads of a cell instead of the cells of a head.
 
-    Whoever harms a run so has to put `Attention.forward` back.
+    Whoever harms a run so has to put `Attention.forward` and `ReasoningModule.is_sliced` back.
     """
     Attention.forward = attention_over_heads  # type: ignore[method-assign]
+    ReasoningModule.is_sliced = False
 
 
 FAULTS = (
