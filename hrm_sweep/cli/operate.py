@@ -175,6 +175,8 @@ def _status_lines(now: StudyStatus) -> Iterator[str]:
         yield f"failed for good: {_counted(now.causes)}"
     if now.retried:
         yield f"attempts that failed before a retry: {_counted(now.retried)}"
+    if now.audited is not None:
+        yield f"pruners: {now.audited.said}"
     for worker in now.workers:
         line = f"worker {worker.host} {worker.pid}: trial {worker.trial} for {span(time.time() - worker.since)}"
         if worker.state != "alive":

@@ -323,6 +323,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> 
 
     from hrm_sweep.errors import HrmSweepError
     from hrm_sweep.report.terminal import Summary, summary_lines, summary_mapping
+    from hrm_sweep.sweep.audit_account import audit_account
     from hrm_sweep.sweep.holdout import best_trial, measure_holdout
     from hrm_sweep.sweep.study_page import keep_study_page
     from hrm_sweep.sweep.view import importances, study_view
@@ -347,6 +348,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> 
         best_config=None if directory is None else directory.config.as_posix(),
         unseen=unseen,
         unseen_problem=problem,
+        audit=audit_account(study).standing(),
         importances=shares,
         importances_of=n,
         next_commands=() if is_quiet() else _next_commands(study, ended),

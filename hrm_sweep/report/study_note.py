@@ -21,6 +21,7 @@ class StudyNote:
     page            address of a trial's page, to be followed by its number.
     unseen          (share solved, puzzles) of the best trial on puzzles that selection never saw.
     importances     of the parameters, of so many completed trials.
+    audit           what the audit of the pruners says, empty where they condemned no trial.
     as_of           when this was true, as text.
     """
 
@@ -33,12 +34,14 @@ class StudyNote:
     unseen: tuple[float, int] | None = None
     importances: Mapping[str, float] = field(default_factory=dict)
     importances_of: int = 0
+    audit: str = ""
 
     def markdown(self) -> str:
         parts = [
             f"**{self.ended:,} of {self.budget:,} trials have ended**: {self._counts()}",
             self._best(),
             self._early_ends(),
+            self.audit and f"**Pruners**: {plain(self.audit)}",
             self._importances(),
             "Figures: on the first page of the study, below its history. What is wrong with the sweep as a whole: "
             + code(f"hrm-sweep diagnose --study {self.name}"),

@@ -14,6 +14,7 @@ SECONDS = "seconds"  # of training
 PEAK_BYTES = "peak_bytes"  # the most memory it took
 ACT_STEPS = "act_steps"  # mean number of ACT steps at halting, at its end
 PRUNED_BY = "pruned_by"
+AUDITED = "audited"  # {condemned_by, epoch, step, time_s} of a trial that a pruner condemned and that goes on
 CAUSE = "cause"
 MESSAGE = "message"
 VERDICT = "verdict"
@@ -25,5 +26,6 @@ OVERRIDES = "overrides"  # what a remedy changes outside of the search space, on
 # of a study
 STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
+FIRST_CONDEMNED = "first_condemned"  # {number: whether it goes on} of the first five trials that pruners condemned
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}
 PAGE = "hrm-sweep:page"  # "TIME SIGNATURE" of what the dashboard shows of the study; a system attribute

@@ -39,6 +39,7 @@ _KEPT_BY_A_RETRY = (
     attributes.REMEDY_OF,
     attributes.REMEDY_RULE,
     attributes.OVERRIDES,
+    attributes.AUDITED,
 )
 FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
 ALIVE_EVERY_S = 60.0

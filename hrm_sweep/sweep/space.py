@@ -32,7 +32,7 @@ from hrm_sweep.config import (
     search_spaces_folder,
     space_names,
 )
-from hrm_sweep.config.run import NonNegativeInt, PositiveFloat, PositiveInt
+from hrm_sweep.config.run import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep.conditions import Condition, dependency_order
@@ -144,6 +144,9 @@ class SearchSpace(Part):
         PlainSerializer(_write_pruners),
         WithJsonSchema(_PRUNERS_SCHEMA),
     ] = Field(default_factory=dict)
+    audit: Fraction = 0.0
+    """The share of the trials that a pruner condemns which go on to their end all the same, to see what pruning costs;
+    above 0, at least one of the first five."""
     budget: Budget = Budget()
     resources: Resources = Resources()
     retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
@@ -204,9 +207,11 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, resources, seed, tracker, and what failures
-        do."""
-        may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause"), True)
+        """What makes trials of two calls comparable: all but name, budget, resources, seed, tracker, what failures do,
+        and how many condemned trials go on: the value of one that does is as true as that of any other."""
+        may_change = dict.fromkeys(
+            ("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause", "audit"), True
+        )
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         for part in ("base", "overrides"):
             content[part] = {key: value for key, value in content[part].items() if key != "tracker"}

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.budget import SILENCE_S, account, owner_of
 from hrm_sweep.sweep.stopping import Stop
 from hrm_sweep.sweep.streak import Streak
@@ -53,6 +54,19 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Audited:
+    """Trials that pruners condemned: `pruned` of them ended there, `running` go on all the same, `ended` have come to
+    their end, `better` of these in the better half. said: the same in words."""
+
+    condemned: int
+    pruned: int
+    running: int
+    ended: int
+    better: int
+    said: str
+
+
+@dataclass(frozen=True)
 class StudyStatus:
     """A study at one moment.
 
@@ -66,6 +80,7 @@ class StudyStatus:
     foreign     running trials of other programs, which nobody can recover but by hand.
     stop        how it was asked to stop, if it was.
     streak      failures in a row for which it is not continued, if there are too many.
+    audited     what pruners condemned; None where they condemned nothing.
     """
 
     name: str
@@ -83,6 +98,7 @@ class StudyStatus:
     foreign: tuple[int, ...]
     stop: Stop | None
     streak: Streak | None
+    audited: Audited | None = None
 
     @property
     def is_reached(self) -> bool:
@@ -118,7 +134,16 @@ def study_status(study: Study) -> StudyStatus:
         foreign=tuple(trial.number for trial in running if owner_of(trial) is None),
         stop=standing.stop,
         streak=standing.streak,
+        audited=_audited(study),
     )
+
+
+def _audited(study: Study) -> Audited | None:
+    found = audit_account(study)
+    if not found.condemned:
+        return None
+    running = sum(trial.state == "running" for trial in found.audited)
+    return Audited(found.condemned, found.pruned, running, len(found.ended), len(found.better), found.standing())
 
 
 def _state(study: Study, chain: Chain) -> str:

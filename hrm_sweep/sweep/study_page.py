@@ -19,6 +19,7 @@ from optuna_dashboard._note import note_str_key_prefix, note_ver_key
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint, study_figures
 from hrm_sweep.report.study_note import StudyNote
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.notes import OURS
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.storage import study_lock
@@ -151,5 +152,6 @@ def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
         unseen=None if holdout is None else (holdout["exact_accuracy"], holdout["n"]),
         importances=shares,
         importances_of=n,
+        audit=audit_account(study).standing(),
     )
     return {note_ver_key(None): OURS, f"{note_str_key_prefix(None)}0": note.markdown()}

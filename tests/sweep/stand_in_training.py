@@ -10,6 +10,7 @@
     deaf@1     goes on for ever and never asks whether to stop      memory@64     room for so many rows at once, no more
     slow       takes 0.2 s for each evaluation                      silent@2      sleeps there for ever
     large      checkpoints of half a megabyte                       still         its puzzle embedding never moves
+    late@3     solves nothing before the third evaluation
 
 Where each attempt went on, and each checkpoint, is in the file `history` of the run directory.
 
@@ -130,7 +131,8 @@ def _values(config: RunConfig, words: list[str], k: int) -> dict[str, float]:
     if "mute" in words:
         return {"loss": 1.0}
     share = k / (config.epochs // config.eval_interval)
-    exact = min(1.0, 500 * config.lr) * share
+    learns = all(k >= int(word.removeprefix("late@")) for word in words if word.startswith("late@"))
+    exact = min(1.0, 500 * config.lr) * share if learns else 0.0
     return {"exact_accuracy": exact, "accuracy": 0.5 + exact / 2, "loss": 2 - exact, "count": 100}
 
 
