@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.audit import audit
 from hrm_sweep.cli.best import best, export
 from hrm_sweep.cli.compare import compare
 from hrm_sweep.cli.dashboard import dashboard
@@ -38,6 +39,7 @@ app.command()(stop)
 app.command()(retry)
 app.command()(reap)
 app.command()(report)
+app.command()(audit)
 app.command()(compare)
 app.command()(show)
 app.command()(best)
