@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from typing import Any
 
 import optuna
@@ -15,6 +17,8 @@ from optuna.trial import FrozenTrial, TrialState
 from optuna_dashboard import get_note
 from small_studies import MakeStudy
 
+from hrm_sweep.report.study_report_page import report_page
+from hrm_sweep.report.study_report_text import report_json, report_markdown
 from hrm_sweep.runs import Owner
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import ONE_OF_THE_FIRST, Condemnation, condemn, is_drawn, is_to_go_on
@@ -26,6 +30,7 @@ from hrm_sweep.sweep.engines.local import LocalEngine
 from hrm_sweep.sweep.launch import ChildProcess, ChildThread, Launcher
 from hrm_sweep.sweep.status import Audited, study_status
 from hrm_sweep.sweep.study import Study, open_study
+from hrm_sweep.sweep.study_report import study_report
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 from hrm_sweep.sweep.view import study_view
 
@@ -263,6 +268,28 @@ def test_the_account_of_a_study_says_what_pruning_saved_and_what_it_may_have_cos
     assert found.winners_condemned is not None
     assert found.winners_condemned[0] == pytest.approx(3 / 4)  # half of 6 condemned, beside one that was let live
     assert study_status(study).audited == Audited(6, 4, 0, 2, 1, found.standing())
+
+
+def test_the_report_says_it_in_every_form(make_study: MakeStudy) -> None:
+    study = make_study(audit=0.1, pruner={"zero_accuracy": {"epoch": 2}}, budget={"trials": 20})
+    ended(study, 0.1, 0.2, 0.3, 0.4)
+    ended(study, 0.0, 0.0, pruned=True, seconds=10, pruned_by=REASON)
+    ended(study, 0.0, 0.0, 0.1, 0.5, seconds=9, **audited(4))
+    report = study_report(study, measure=False, next_commands=[], now=datetime(2026, 1, 2))
+    told = json.loads(report_json(report))["audit"]
+    assert (told["condemned"], told["above_median"], told["above_zero"]) == (2, [2], [2])
+    standing = (
+        "1 trial was pruned, 1 more condemned but let go on, to audit the pruners: of 1 audited, 1 ended above the "
+        "median of the others (0.4), 1 above 0 %."
+    )
+    page, text = html.unescape(report_page(report)), report_markdown(report)
+    for said in (page, text):
+        assert "Did pruning end a winner?" in said
+        assert standing in said
+        assert "Pruning saved an estimated 10 s of training" in said
+        assert "One audited trial tells next to nothing" in said
+    assert f"| 2 | zero_accuracy | 2 | 0.500 | yes | {REASON} |" in text
+    assert dict(report.setting)["audited"] == "10% of the trials that a pruner condemns go on"
 
 
 def test_retries_count_as_one_trial(make_study: MakeStudy) -> None:
