@@ -196,7 +196,7 @@ def _rate_lines(now: StudyStatus) -> Iterator[str]:
     from hrm_sweep.report.pace import span
 
     if now.is_reached:
-        yield "the budget is reached"
+        yield "the budget is reached" if now.enough is None else f"ended before its budget: {now.enough}"
     elif now.rate is None or now.hours_left is None:
         yield "rate: cannot be said before three trials have ended"
     else:

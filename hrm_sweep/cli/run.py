@@ -256,8 +256,12 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
     )
     engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
-    if patiently(lambda: account(study)).is_reached:
-        voice.progress.print("the budget was reached before: nothing to run; --trials N makes it larger")
+    before = patiently(lambda: account(study))
+    if before.is_reached:
+        more = "the budget was reached before: nothing to run; --trials N makes it larger"
+        if before.enough is not None:
+            more = f"nothing to run: {before.enough}; a larger number there goes on"
+        voice.progress.print(more)
         ended = conduct(study, engine, 0)
     else:
         interrupts = _Interrupts(lambda line: voice.progress.print(line), _continue_with(study))
@@ -362,6 +366,8 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> 
     else:
         for line in summary_lines(summary):
             voice.results.print(line)
+    if ended.account.enough is not None and not voice.as_json:
+        voice.results.print(f"ended before its budget: {ended.account.enough}")
     if ended.account.streak is not None and not ended.account.is_reached:
         voice.results.print(_hopeless(study, ended.account.streak))
     return code

@@ -24,6 +24,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.runs import Cause, Owner, RunDirectory, read_status
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.conditions import all_hold
+from hrm_sweep.sweep.enough import Enough, enough
 from hrm_sweep.sweep.parameters import draw
 from hrm_sweep.sweep.reachable import every_combination
 from hrm_sweep.sweep.remedies import Remedy, comparable, due_remedies, is_remedy, values_of
@@ -79,7 +80,7 @@ class Nothing(Enum):
     """Why there is nothing to run."""
 
     FOR_NOW = "the budget is given out, but a running trial may still come back as a retry"
-    FOR_GOOD = "the budget is reached, or every combination was tried"
+    FOR_GOOD = "the budget is reached, every combination was tried, or the study has stopped getting better"
     STOPPED = "somebody asked the study to stop"
     HOPELESS = "too many trials in a row failed for one cause"
 
@@ -96,6 +97,7 @@ class Account:
     left        chains that may still be started.
     stop        how somebody asked the study to stop, if anybody did.
     streak      failures in a row that are too many, if they are.
+    enough      why no further trial is started although the budget has room, if that is so.
     """
 
     given_out: int
@@ -106,6 +108,7 @@ class Account:
     left: int
     stop: Stop | None = None
     streak: Streak | None = None
+    enough: Enough | None = None
 
     @property
     def is_reached(self) -> bool:
@@ -119,12 +122,14 @@ def account(study: Study) -> Account:
     due = sum(study.is_due(chain) for chain in all_chains)
     running = sum(_owner_may_live(study, chain.last) for chain in given_out)
     lost = sum(_is_lost(study, chain.last) for chain in given_out)
-    left = max(0, study.space.budget.trials - len(given_out))
+    left, reason = max(0, study.space.budget.trials - len(given_out)), enough(study, all_chains)
+    if reason is not None:
+        left = 0
     if left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
         left = min(left, len(due_remedies(study, all_chains)))
     ended = sum(study.has_ended(chain) for chain in given_out)
     streak = too_many_failures(study, all_chains)
-    return Account(len(given_out), ended, due, running, lost, left, requested_stop(study), streak)
+    return Account(len(given_out), ended, due, running, lost, left, requested_stop(study), streak, reason)
 
 
 def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing:
@@ -149,7 +154,7 @@ def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing
             if study.is_due(chain):
                 return _begin_retry(study, owner, chain)
         given_out = [chain for chain in all_chains if chain.is_given_out]
-        if len(given_out) < study.space.budget.trials:
+        if len(given_out) < study.space.budget.trials and enough(study, all_chains) is None:
             queued = [chain.last for chain in all_chains if not chain.is_given_out]
             if queued:
                 return _adopt(study, owner, queued[0], all_chains)

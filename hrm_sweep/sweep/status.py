@@ -81,6 +81,7 @@ class StudyStatus:
     stop        how it was asked to stop, if it was.
     streak      failures in a row for which it is not continued, if there are too many.
     audited     what pruners condemned; None where they condemned nothing.
+    enough      why it has ended before its budget, if it has.
     """
 
     name: str
@@ -99,6 +100,7 @@ class StudyStatus:
     stop: Stop | None
     streak: Streak | None
     audited: Audited | None = None
+    enough: str | None = None
 
     @property
     def is_reached(self) -> bool:
@@ -135,6 +137,7 @@ def study_status(study: Study) -> StudyStatus:
         stop=standing.stop,
         streak=standing.streak,
         audited=_audited(study),
+        enough=None if standing.enough is None else str(standing.enough),
     )
 
 

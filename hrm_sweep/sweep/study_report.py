@@ -104,8 +104,13 @@ def _setting(space: SearchSpace, evidence: StudyEvidence) -> dict[str, str]:
         **({"audited": f"{space.audit:.0%} of the trials that a pruner condemns go on"} if space.audit else {}),
         "fixed": spelled(flattened(space.overrides)) or "as in its base",
         "tried first": f"{len(space.first)} known point{'' if len(space.first) == 1 else 's'}",
-        "budget": f"{space.budget.trials} trials",
+        "budget": f"{space.budget.trials} trials" + _or_less(space),
     }
+
+
+def _or_less(space: SearchSpace) -> str:
+    limit = space.stop_when.no_improvement
+    return "" if limit is None else f", or {limit} without improvement"
 
 
 def _best(study: Study, evidence: StudyEvidence, *, measure: bool) -> BestTrial | None:
