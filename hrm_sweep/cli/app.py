@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typer
 
+from hrm_sweep.cli.audit import audit
 from hrm_sweep.cli.best import best, export
 from hrm_sweep.cli.compare import compare
 from hrm_sweep.cli.confirm import confirm
@@ -41,6 +42,7 @@ app.command()(retry)
 app.command()(reap)
 app.command()(confirm)
 app.command()(report)
+app.command()(audit)
 app.command()(compare)
 app.command()(show)
 app.command()(evaluate)

@@ -18,6 +18,11 @@ def require_file(option: str, path: Path | None) -> None:
 
 
 def write_text(option: str, path: Path, content: str) -> None:
+    """Write a file as `write_bytes` does, in UTF-8."""
+    write_bytes(option, path, content.encode("utf-8", errors="replace"))
+
+
+def write_bytes(option: str, path: Path, content: bytes) -> None:
     """Write a file whole or not at all, and say so on standard error. Raises UsageError, or DiskFullError."""
     from hrm_sweep.errors import UsageError
     from hrm_sweep.runs import replaced_atomically
@@ -25,7 +30,7 @@ def write_text(option: str, path: Path, content: str) -> None:
     require_file(option, path)
     try:
         with replaced_atomically(path) as temporary:
-            temporary.write_text(content, encoding="utf-8", errors="replace", newline="\n")
+            temporary.write_bytes(content)
     except OSError as error:
         raise UsageError(f"{option} {path}: cannot be written ({error.strerror}); name another file") from None
     typer.echo(f"written: {path}", err=True)

@@ -175,6 +175,8 @@ def _status_lines(now: StudyStatus) -> Iterator[str]:
         yield f"failed for good: {_counted(now.causes)}"
     if now.retried:
         yield f"attempts that failed before a retry: {_counted(now.retried)}"
+    if now.audited is not None:
+        yield f"pruners: {now.audited.said}"
     for worker in now.workers:
         line = f"worker {worker.host} {worker.pid}: trial {worker.trial} for {span(time.time() - worker.since)}"
         if worker.state != "alive":
@@ -195,7 +197,7 @@ def _rate_lines(now: StudyStatus) -> Iterator[str]:
     from hrm_sweep.report.pace import span
 
     if now.is_reached:
-        yield "the budget is reached"
+        yield "the budget is reached" if now.enough is None else f"ended before its budget: {now.enough}"
     elif now.rate is None or now.hours_left is None:
         yield "rate: cannot be said before three trials have ended"
     else:

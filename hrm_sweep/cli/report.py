@@ -80,6 +80,8 @@ def _next_commands(study: Study) -> Iterator[tuple[str, str]]:
     if bad:
         path = study.run_directory(bad[-1].first.number).path.as_posix()
         yield shlex.join(["hrm-sweep", "diagnose", path]), "why this one did not learn"
+    if any(one.last.state.name == "PRUNED" for one in bad) and best_trial(study) is not None:
+        yield study_command(study, "audit", name), "what pruning saved, and whom it may have cost"
     best = best_trial(study)
     if best is not None:
         config = study.run_directory(study.first_attempt_of(best)).config.as_posix()

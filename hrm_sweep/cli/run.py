@@ -263,9 +263,14 @@ def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet:
     )
     engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
-    if patiently(lambda: account(study)).is_reached:
-        larger = "" if study.space.confirm is not None else "; --trials N makes it larger"
-        voice.progress.print(f"the budget was reached before: nothing to run{larger}")
+    before = patiently(lambda: account(study))
+    if before.is_reached:
+        more = "the budget was reached before: nothing to run"
+        if before.enough is not None:
+            more = f"nothing to run: {before.enough}; a larger number there goes on"
+        elif study.space.confirm is None:
+            more += "; --trials N makes it larger"
+        voice.progress.print(more)
         ended = conduct(study, engine, 0)
     else:
         interrupts = _Interrupts(lambda line: voice.progress.print(line), _continue_with(study))
@@ -333,6 +338,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: Voice) -> i
 
     from hrm_sweep.errors import HrmSweepError
     from hrm_sweep.report.terminal import Summary, summary_lines, summary_mapping
+    from hrm_sweep.sweep.audit_account import audit_account
     from hrm_sweep.sweep.holdout import best_trial, measure_holdout
     from hrm_sweep.sweep.study_page import keep_study_page
     from hrm_sweep.sweep.view import importances, study_view
@@ -357,6 +363,7 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: Voice) -> i
         best_config=None if directory is None else directory.config.as_posix(),
         unseen=unseen,
         unseen_problem=problem,
+        audit=audit_account(study).standing(),
         importances=shares,
         importances_of=n,
         next_commands=() if is_quiet() else _next_commands(study, ended),
@@ -370,6 +377,8 @@ def _conclude(study: Study, ended: Conducted, seconds: float, voice: Voice) -> i
     else:
         for line in summary_lines(summary):
             voice.results.print(line)
+    if ended.account.enough is not None and not voice.as_json:
+        voice.results.print(f"ended before its budget: {ended.account.enough}")
     if ended.account.streak is not None and not ended.account.is_reached:
         voice.results.print(_hopeless(study, ended.account.streak))
     return code

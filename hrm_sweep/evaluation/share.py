@@ -15,7 +15,8 @@ def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     centre = share + z * z / (2 * n)
     half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+    # The interval holds the share itself, which rounding may leave out at 0 and at 1.
+    return max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep.diagnosis.comparison import ComparedRun, Comparison
@@ -18,6 +17,7 @@ from hrm_sweep.report.html import Html, element, page
 from hrm_sweep.report.section import Cell, Grid
 from hrm_sweep.report.svg import Chart, Line, line_chart
 from hrm_sweep.report.tables_html import table
+from hrm_sweep.report.tables_text import terminal_table
 
 _STYLES = 7  # colours of the style sheet; beyond them lines are dashed
 SCHEMA_VERSION = 1
@@ -39,22 +39,12 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for title, grid in (("Measured", _measured(comparison)), ("Settings that differ", _settings(comparison))):
         console.print(Text(f"\n{title}", style="bold"))
         if grid.rows:
-            console.print(Padding(_terminal_table(grid), (0, 0, 0, 2), expand=False))
+            console.print(Padding(terminal_table(grid), (0, 0, 0, 2), expand=False))
         else:
             console.print("  none")
         if title == "Measured":
             for sentence in comparison.sentences:
                 console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
-
-
-def _terminal_table(grid: Grid) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for number, heading in enumerate(grid.headings):
-        numeric = any(row[number].number is not None for row in grid.rows)
-        shown.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in grid.rows:
-        shown.add_row(*(Text(cell.text) for cell in row))
-    return shown
 
 
 def _measured(comparison: Comparison) -> Grid:

@@ -32,7 +32,7 @@ PALETTE: tuple[Colour, ...] = (
     (90, 103, 114),
     (194, 24, 91),
 )
-_PAPER, _INK, _SOFT, _GRID, _ERROR = (255, 255, 255), (27, 31, 36), (91, 100, 112), (231, 234, 238), (193, 39, 45)
+PAPER, INK, SOFT, GRID, ERROR = (255, 255, 255), (27, 31, 36), (91, 100, 112), (231, 234, 238), (193, 39, 45)
 
 
 def picture(title: str, charts: Sequence[Chart]) -> Image.Image:
@@ -40,11 +40,21 @@ def picture(title: str, charts: Sequence[Chart]) -> Image.Image:
     columns = min(2, max(1, len(charts)))
     rows = -(-len(charts) // columns)
     size = (columns * WIDTH, HEAD + rows * HEIGHT)
-    image = Image.new("RGB", (size[0] * _SCALE, size[1] * _SCALE), _PAPER)
+    image = canvas(*size)
     draw = ImageDraw.Draw(image)
-    _text(draw, (12, HEAD // 2), _shortened(title, 14, size[0] - 24), _INK, size=14, anchor="lm")
+    text(draw, (12, HEAD // 2), _shortened(title, 14, size[0] - 24), INK, size=14, anchor="lm")
     for number, chart in enumerate(charts):
         _panel(draw, chart, plot_box(number, columns))
+    return finished(image)
+
+
+def canvas(width: int, height: int) -> Image.Image:
+    """An empty picture of so many pixels, to be drawn on at twice the size with the strokes below."""
+    return Image.new("RGB", (width * _SCALE, height * _SCALE), PAPER)
+
+
+def finished(image: Image.Image) -> Image.Image:
+    """A canvas that has been drawn on, at its own size."""
     return image.reduce(_SCALE)
 
 
@@ -59,7 +69,7 @@ def _panel(draw: ImageDraw.ImageDraw, chart: Chart, box: Box) -> None:
     x = linear(0.0, chart.x_high, left, right)
     y = vertical_scale(chart, bottom, top)
     heading = chart.title + (f", {chart.unit}" if chart.unit else "")
-    _text(draw, (left, top - 32), heading, _INK, size=12, anchor="lm")
+    text(draw, (left, top - 32), heading, INK, size=12, anchor="lm")
     _legend(draw, chart, left, top - 13)
     for area in chart.areas:
         _area(draw, area, x, y)
@@ -74,26 +84,26 @@ def _panel(draw: ImageDraw.ImageDraw, chart: Chart, box: Box) -> None:
 def _legend(draw: ImageDraw.ImageDraw, chart: Chart, at: float, height: float) -> None:
     for line in chart.lines:
         colour = _colour(line.style)
-        _stroke(draw, [(at, height), (at + 14, height)], colour, 3)
-        _text(draw, (at + 19, height), line.name, _SOFT, size=11, anchor="lm")
+        stroke(draw, [(at, height), (at + 14, height)], colour, 3)
+        text(draw, (at + 19, height), line.name, SOFT, size=11, anchor="lm")
         at += 19 + _font(11).getlength(line.name) / _SCALE + 14
     if chart.areas:
-        _text(draw, (at, height), "shaded: healthy runs", _SOFT, size=11, anchor="lm")
+        text(draw, (at, height), "shaded: healthy runs", SOFT, size=11, anchor="lm")
 
 
 def _axes(draw: ImageDraw.ImageDraw, chart: Chart, box: Box, x: Scale, y: Scale) -> None:
     left, _, right, bottom = box
     for tick in y.ticks(5):
         level = float(y(tick))
-        _stroke(draw, [(left, level), (right, level)], _GRID, 1)
+        stroke(draw, [(left, level), (right, level)], GRID, 1)
         words = f"{100 * tick:.3g}%" if chart.percent else spelled(tick)
-        _text(draw, (left - 7, level), words, _SOFT, size=10, anchor="rm")
-    _stroke(draw, [(left, bottom), (right, bottom)], _SOFT, 1)
+        text(draw, (left - 7, level), words, SOFT, size=10, anchor="rm")
+    stroke(draw, [(left, bottom), (right, bottom)], SOFT, 1)
     for tick in x.ticks(5):
         at = float(x(tick))
-        _stroke(draw, [(at, bottom), (at, bottom + 4)], _SOFT, 1)
-        _text(draw, (at, bottom + 12), spelled(tick), _SOFT, size=10, anchor="mm")
-    _text(draw, (right, bottom + 27), chart.x_label, _SOFT, size=10, anchor="rm")
+        stroke(draw, [(at, bottom), (at, bottom + 4)], SOFT, 1)
+        text(draw, (at, bottom + 12), spelled(tick), SOFT, size=10, anchor="mm")
+    text(draw, (right, bottom + 27), chart.x_label, SOFT, size=10, anchor="rm")
 
 
 def _line(draw: ImageDraw.ImageDraw, line: Line, x: Scale, y: Scale, bottom: float) -> None:
@@ -104,17 +114,17 @@ def _line(draw: ImageDraw.ImageDraw, line: Line, x: Scale, y: Scale, bottom: flo
     for across, up in _segments(along, values, x, y):
         points = list(zip(across.tolist(), up.tolist(), strict=True))
         if len(points) > 1:
-            _stroke(draw, points, colour, 2)
+            stroke(draw, points, colour, 2)
         if len(along) <= 16:  # few points are shown each
             for point in points:
-                _dot(draw, point, colour, 2.6)
+                dot(draw, point, colour, 2.6)
         elif len(points) == 1:
-            _dot(draw, points[0], colour, 1.5)
+            dot(draw, points[0], colour, 1.5)
     lost = along[~np.isfinite(values)]
     if len(lost):
         at = float(x(float(lost.min())))
-        _stroke(draw, [(at - 4, bottom - 4), (at + 4, bottom + 4)], _ERROR, 2)
-        _stroke(draw, [(at - 4, bottom + 4), (at + 4, bottom - 4)], _ERROR, 2)
+        stroke(draw, [(at - 4, bottom - 4), (at + 4, bottom + 4)], ERROR, 2)
+        stroke(draw, [(at - 4, bottom + 4), (at + 4, bottom - 4)], ERROR, 2)
 
 
 def _segments(
@@ -149,16 +159,16 @@ def _scaled(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(_SCALE * across, _SCALE * up) for across, up in points]
 
 
-def _stroke(draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
+def stroke(draw: ImageDraw.ImageDraw, points: Sequence[tuple[float, float]], colour: Colour, width: float) -> None:
     draw.line(_scaled(points), fill=colour, width=round(_SCALE * width), joint="curve")
 
 
-def _dot(draw: ImageDraw.ImageDraw, point: tuple[float, float], colour: Colour, radius: float) -> None:
+def dot(draw: ImageDraw.ImageDraw, point: tuple[float, float], colour: Colour, radius: float) -> None:
     (across, up), size = _scaled([point])[0], _SCALE * radius
     draw.ellipse((across - size, up - size, across + size, up + size), fill=colour)
 
 
-def _text(
+def text(
     draw: ImageDraw.ImageDraw, at: tuple[float, float], words: str, colour: Colour, *, size: int, anchor: str
 ) -> None:
     draw.text(_scaled([at])[0], words, fill=colour, font=_font(size), anchor=anchor)

@@ -22,6 +22,7 @@ class StudyNote:
     unseen          (share solved, puzzles) of the best trial on puzzles that selection never saw.
     confirmed       what the confirmation of the study found: the verdict, then a line for each candidate.
     importances     of the parameters, of so many completed trials.
+    audit           what the audit of the pruners says, empty where they condemned no trial.
     as_of           when this was true, as text.
     """
 
@@ -35,6 +36,7 @@ class StudyNote:
     importances: Mapping[str, float] = field(default_factory=dict)
     importances_of: int = 0
     confirmed: Sequence[str] = ()
+    audit: str = ""
 
     def markdown(self) -> str:
         parts = [
@@ -42,6 +44,7 @@ class StudyNote:
             self._best(),
             self._confirmed(),
             self._early_ends(),
+            self.audit and f"**Pruners**: {plain(self.audit)}",
             self._importances(),
             "Figures: on the first page of the study, below its history. What is wrong with the sweep as a whole: "
             + code(f"hrm-sweep diagnose --study {self.name}"),

@@ -10,6 +10,7 @@ from hrm_sweep.diagnosis import StudyDiagnosis
 from hrm_sweep.diagnosis.regions import Concentration
 from hrm_sweep.diagnosis.study_evidence import StudyEvidence
 from hrm_sweep.evaluation.share import Share, is_share
+from hrm_sweep.report.audit import PrunerAudit
 from hrm_sweep.report.confirmation import ConfirmationReport
 from hrm_sweep.report.terminal import StudyView, TrialLine
 
@@ -85,6 +86,7 @@ class StudyReport:
     setting        facts beside the space: (name, text).
     endings        bad ends, the commonest first; a trial may be in several.
     failure_map    where in the space trials end badly; failure_map_problem says why nothing can be said.
+    audit          what pruners condemned, and what became of those that went on.
     importances    of the parameters, over `importances_of` completed trials.
     next_commands  what one would type now, with a word on why.
     confirmation   of its best configurations on fresh seeds and unseen puzzles; None while there is none.
@@ -100,6 +102,7 @@ class StudyReport:
     endings: Sequence[EndingCount]
     failure_map: Sequence[Concentration]
     failure_map_problem: str
+    audit: PrunerAudit
     importances: Mapping[str, float]
     importances_of: int
     cost: Cost

@@ -166,6 +166,7 @@ def _mapping(report: StudyReport) -> dict[str, Any]:
             for one in report.failure_map
         ],
         "failure_map_problem": report.failure_map_problem or None,
+        "audit": report.audit.to_mapping(),
         "importances": {"n": report.importances_of, "shares": dict(report.importances)},
         "cost": {
             "trial_s": cost.trial_s,

@@ -20,6 +20,7 @@ def sections(report: StudyReport, *, trials: int, wide: bool = False) -> list[Se
         *([] if report.confirmation is None else confirmation_sections(report.confirmation)),
         _searched(report),
         _endings(report),
+        _audit(report),
         _failure_map(report),
         _importances(report),
         _cost(report),
@@ -82,6 +83,30 @@ def _endings(report: StudyReport) -> Section:
     said = f"Of {plural(ended, 'trial')} that ended; a trial may be in several rows."
     return Section(
         "endings", "What was pruned or failed, and why", [said], Grid(("end", "trials", "share", "which", "said"), rows)
+    )
+
+
+def _audit(report: StudyReport) -> Section | None:
+    audit = report.audit
+    if not audit.condemned:
+        return None
+    rows = [
+        (
+            Cell(str(trial.number), trial.number),
+            Cell(trial.pruner),
+            Cell(f"{trial.epoch:g}", trial.epoch),
+            Cell(trial.state if trial.value is None else f"{trial.value:.3f}", trial.value),
+            Cell("" if trial.value is None else "yes" if audit.is_better_half(trial.value) else "no"),
+            Cell(trial.condemned_by),
+        )
+        for trial in audit.audited
+    ]
+    headings = ("trial", "condemned by", "at epoch", "ended at", "better half", "said")
+    return Section(
+        "audit",
+        "Did pruning end a winner?",
+        list(audit.sentences()),
+        Grid(headings, rows) if rows else None,
     )
 
 

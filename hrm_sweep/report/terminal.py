@@ -23,8 +23,9 @@ class TrialLine:
     values  its parameters.
     epoch   up to which it was evaluated, of `epochs`; None before the first evaluation.
     latest, best  value of the last and of the best evaluation.
-    said    whose remedy it is, why it was pruned or failed, what the diagnosis leads with.
+    said    whose remedy it is, why it was condemned, pruned or failed, what the diagnosis leads with.
     remedy_of  number of the trial that it is the remedy of; None for any other.
+    is_audited  a pruner condemned it, and it goes on all the same.
     curve   values of its evaluations, in their order.
     left    until it ends, if it goes on to its end; None where nothing was measured.
     """
@@ -38,12 +39,13 @@ class TrialLine:
     best: float | None = None
     said: str = ""
     remedy_of: int | None = None
+    is_audited: bool = False
     curve: Sequence[float] = ()
     left: TimeLeft | None = None
 
     @property
     def is_in_trouble(self) -> bool:
-        return self.state in ("pruned", "failed", "retried")
+        return self.is_audited or self.state in ("pruned", "failed", "retried")
 
 
 @dataclass(frozen=True)
@@ -100,6 +102,7 @@ class Summary:
 
     unseen          (exact accuracy, number of puzzles) of the best trial on puzzles that selection never saw.
     unseen_problem  why there is no such number.
+    audit           what the audit of the pruners says, empty where they condemned no trial.
     importances     of the parameters, and of how many completed trials they were computed.
     next_commands   what one would type now, with a word on why.
     """
@@ -108,6 +111,7 @@ class Summary:
     best_config: str | None
     unseen: tuple[float, int] | None
     unseen_problem: str | None
+    audit: str = ""
     importances: Mapping[str, float] = field(default_factory=dict)
     importances_of: int = 0
     next_commands: Sequence[tuple[str, str]] = ()
@@ -146,6 +150,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield f"{title}:"
         for trial in lines:
             yield f"  trial {trial.number}  {escape(spelled(trial.values, short=True))}  {escape(trial.said)}"
+    if summary.audit:
+        yield f"pruners: {escape(summary.audit)}"
     yield from _remedy_lines(view)
     if summary.importances:
         ranked = sorted(summary.importances.items(), key=lambda item: -item[1])

@@ -14,6 +14,7 @@ SECONDS = "seconds"  # of training
 PEAK_BYTES = "peak_bytes"  # the most memory it took
 ACT_STEPS = "act_steps"  # mean number of ACT steps at halting, at its end
 PRUNED_BY = "pruned_by"
+AUDITED = "audited"  # {condemned_by, epoch, step, time_s} of a trial that a pruner condemned and that goes on
 CAUSE = "cause"
 MESSAGE = "message"
 VERDICT = "verdict"
@@ -28,6 +29,7 @@ SOLVED = "hrm-sweep:solved"  # of a confirmation: {puzzles, bits} which were sol
 # of a study
 STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when nobody did
 SPACE = "space"  # the whole search space, its base inlined
+FIRST_CONDEMNED = "first_condemned"  # {number: whether it goes on} of the first five trials that pruners condemned
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}
 DATA = "data"  # {folder: digest of its test split} of every data folder, when the study began
 CONFIRMED = "confirmed"  # what the study's confirmation has found so far, see sweep/confirm/results.py

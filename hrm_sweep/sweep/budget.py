@@ -25,6 +25,7 @@ from hrm_sweep.runs import Cause, Owner, RunDirectory, read_status
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.conditions import all_hold
 from hrm_sweep.sweep.confirm.runs import NextRun, next_run, runs_left
+from hrm_sweep.sweep.enough import Enough, enough
 from hrm_sweep.sweep.parameters import draw
 from hrm_sweep.sweep.reachable import every_combination
 from hrm_sweep.sweep.remedies import Remedy, comparable, due_remedies, is_remedy, values_of
@@ -41,6 +42,7 @@ _KEPT_BY_A_RETRY = (
     attributes.REMEDY_RULE,
     attributes.OVERRIDES,
     attributes.CANDIDATE,
+    attributes.AUDITED,
 )
 FIXED = "fixed_params"  # Optuna's own name for what enqueue_trial gives a trial
 ALIVE_EVERY_S = 60.0
@@ -80,7 +82,7 @@ class Nothing(Enum):
     """Why there is nothing to run."""
 
     FOR_NOW = "the budget is given out, but a running trial may still come back as a retry"
-    FOR_GOOD = "the budget is reached, or every combination was tried"
+    FOR_GOOD = "the budget is reached, every combination was tried, or the study has stopped getting better"
     STOPPED = "somebody asked the study to stop"
     HOPELESS = "too many trials in a row failed for one cause"
 
@@ -97,6 +99,7 @@ class Account:
     left        chains that may still be started.
     stop        how somebody asked the study to stop, if anybody did.
     streak      failures in a row that are too many, if they are.
+    enough      why no further trial is started although the budget has room, if that is so.
     """
 
     given_out: int
@@ -107,6 +110,7 @@ class Account:
     left: int
     stop: Stop | None = None
     streak: Streak | None = None
+    enough: Enough | None = None
 
     @property
     def is_reached(self) -> bool:
@@ -120,14 +124,16 @@ def account(study: Study) -> Account:
     due = sum(study.is_due(chain) for chain in all_chains)
     running = sum(_owner_may_live(study, chain.last) for chain in given_out)
     lost = sum(_is_lost(study, chain.last) for chain in given_out)
-    left = max(0, study.space.budget.trials - len(given_out))
-    if study.space.confirm is not None:
+    left, reason = max(0, study.space.budget.trials - len(given_out)), enough(study, all_chains)
+    if reason is not None:
+        left = 0
+    elif study.space.confirm is not None:
         left = min(left, runs_left(study, study.space.confirm, all_chains))
     elif left and len(given_out) == len(all_chains) and _is_exhausted(study, all_chains):
         left = min(left, len(due_remedies(study, all_chains)))
     ended = sum(study.has_ended(chain) for chain in given_out)
     streak = too_many_failures(study, all_chains)
-    return Account(len(given_out), ended, due, running, lost, left, requested_stop(study), streak)
+    return Account(len(given_out), ended, due, running, lost, left, requested_stop(study), streak, reason)
 
 
 def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing:
@@ -157,6 +163,7 @@ def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing
             if run is not None:
                 return _begin_run(study, owner, run, all_chains)
         elif len(given_out) < study.space.budget.trials:
+        if len(given_out) < study.space.budget.trials and enough(study, all_chains) is None:
             queued = [chain.last for chain in all_chains if not chain.is_given_out]
             if queued:
                 return _adopt(study, owner, queued[0], all_chains)

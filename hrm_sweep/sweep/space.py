@@ -33,7 +33,7 @@ from hrm_sweep.config import (
     space_names,
 )
 from hrm_sweep.config.overrides import sets_stages
-from hrm_sweep.config.run import NonNegativeInt, PositiveFloat, PositiveInt
+from hrm_sweep.config.run import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep.conditions import Condition, dependency_order
@@ -70,6 +70,13 @@ class Budget(Part):
 
     trials: PositiveInt = 20
     hours: PositiveFloat | None = None
+
+
+class StopWhen(Part):
+    """Ends a study before its budget: once the last `no_improvement` trials that completed or were pruned brought
+    nothing better than the best one before them."""
+
+    no_improvement: PositiveInt | None = None
 
 
 def _read_jobs(value: Any) -> Any:
@@ -146,7 +153,11 @@ class SearchSpace(Part):
         PlainSerializer(_write_pruners),
         WithJsonSchema(_PRUNERS_SCHEMA),
     ] = Field(default_factory=dict)
+    audit: Fraction = 0.0
+    """The share of the trials that a pruner condemns which go on to their end all the same, to see what pruning costs;
+    above 0, at least one of the first five."""
     budget: Budget = Budget()
+    stop_when: StopWhen = StopWhen()
     resources: Resources = Resources()
     retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
     stop_after_same_cause: PositiveInt | None = None
@@ -211,9 +222,12 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, resources, seed, tracker, and what failures
-        do."""
-        may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause"), True)
+        """What makes trials of two calls comparable: all but name, budget, what ends the study, resources, seed,
+        tracker, what failures do, and how many condemned trials go on: the value of one that does is as true as that of
+        any other."""
+        may_change = dict.fromkeys(
+            ("name", "budget", "stop_when", "resources", "retry", "remedies", "stop_after_same_cause", "audit"), True
+        )
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         for part in ("base", "overrides"):
             content[part] = {key: value for key, value in content[part].items() if key != "tracker"}
@@ -269,7 +283,16 @@ def _without_sampler_kind(line: str) -> str:
 
 
 def _known_names() -> list[str]:
-    kinds: list[type[BaseModel]] = [SearchSpace, Parameter, Objective, Budget, Resources, Tpe, *PRUNERS.values()]
+    kinds: list[type[BaseModel]] = [
+        SearchSpace,
+        Parameter,
+        Objective,
+        Budget,
+        StopWhen,
+        Resources,
+        Tpe,
+        *PRUNERS.values(),
+    ]
     return sorted({name for kind in kinds for name in kind.model_fields} | {str(cause) for cause in Cause})
 
 

@@ -93,6 +93,8 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
     never = [name for name in space.parameters if all(name not in values for values in looked_at)]
     lines = [_where_seen(tally, len(looked_at)) for tally in warnings.values()]
     lines += [f"{name}: its `when` never holds, so it is never varied" for name in never]
+    if space.audit and not space.pruner:
+        lines.append("audit: there is nothing to audit, because no pruner is given; add one, or leave audit out")
     if space.remedies and len(space.first) >= space.budget.trials:
         lines.append(
             f"remedies: no trial is left for one, because the {len(space.first)} points of first come before them and "

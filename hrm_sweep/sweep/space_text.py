@@ -42,7 +42,7 @@ def _lines(proposal: Proposal) -> Iterator[str]:
     if space.pruner:
         yield "pruner:"
         yield from (f"  {name}: {_flow(_given(options))}" for name, options in whole["pruner"].items())
-    for key in ("budget", "resources", "retry"):
+    for key in ("audit", "budget", "stop_when", "resources", "retry"):
         if sparse.get(key):
             yield f"{key}: {_flow(sparse[key])}"
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.budget import SILENCE_S, account, owner_of
 from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.stopping import Stop
@@ -54,6 +55,19 @@ class Rate:
 
 
 @dataclass(frozen=True)
+class Audited:
+    """Trials that pruners condemned: `pruned` of them ended there, `running` go on all the same, `ended` have come to
+    their end, `better` of these in the better half. said: the same in words."""
+
+    condemned: int
+    pruned: int
+    running: int
+    ended: int
+    better: int
+    said: str
+
+
+@dataclass(frozen=True)
 class StudyStatus:
     """A study at one moment.
 
@@ -68,6 +82,8 @@ class StudyStatus:
     stop        how it was asked to stop, if it was.
     streak      failures in a row for which it is not continued, if there are too many.
     confirmed   what its confirmation found, a line each; empty where there is none.
+    audited     what pruners condemned; None where they condemned nothing.
+    enough      why it has ended before its budget, if it has.
     """
 
     name: str
@@ -86,6 +102,8 @@ class StudyStatus:
     stop: Stop | None
     streak: Streak | None
     confirmed: tuple[str, ...] = ()
+    audited: Audited | None = None
+    enough: str | None = None
 
     @property
     def is_reached(self) -> bool:
@@ -122,7 +140,17 @@ def study_status(study: Study) -> StudyStatus:
         stop=standing.stop,
         streak=standing.streak,
         confirmed=() if (known := known_confirmation(study)) is None else tuple(known.lines()),
+        audited=_audited(study),
+        enough=None if standing.enough is None else str(standing.enough),
     )
+
+
+def _audited(study: Study) -> Audited | None:
+    found = audit_account(study)
+    if not found.condemned:
+        return None
+    running = sum(trial.state == "running" for trial in found.audited)
+    return Audited(found.condemned, found.pruned, running, len(found.ended), len(found.better), found.standing())
 
 
 def _state(study: Study, chain: Chain) -> str:

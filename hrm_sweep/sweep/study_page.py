@@ -20,6 +20,7 @@ from optuna_dashboard._note import note_str_key_prefix, note_ver_key
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint, study_figures
 from hrm_sweep.report.study_note import StudyNote
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.notes import OURS
 from hrm_sweep.sweep.remedies import values_of
@@ -158,5 +159,6 @@ def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
         importances=shares,
         importances_of=n,
         confirmed=() if (known := known_confirmation(study)) is None else tuple(known.lines()),
+        audit=audit_account(study).standing(),
     )
     return {note_ver_key(None): OURS, f"{note_str_key_prefix(None)}0": note.markdown()}

@@ -18,6 +18,7 @@ from hrm_sweep.evaluation.share import Share
 from hrm_sweep.report.study_report import BestTrial, Cost, EndingCount, ReportedTrial, Searched, StudyReport
 from hrm_sweep.report.terminal import StudyView, TrialLine, spelled
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.best import best_of
 from hrm_sweep.sweep.confirm.kept import confirmation_of
 from hrm_sweep.sweep.confirm.results import confirmation_report
@@ -57,6 +58,7 @@ def study_report(
         endings=_endings(evidence, lines),
         failure_map=failure_map,
         failure_map_problem=problem,
+        audit=audit_account(study),
         importances=shares,
         importances_of=completed,
         cost=_cost(reported, view),
@@ -102,10 +104,16 @@ def _setting(space: SearchSpace, evidence: StudyEvidence) -> dict[str, str]:
         "decided by": f"{space.objective.metric}, {space.objective.goal}{puzzles}",
         "sampler": f"{sampler.pop('name')} ({spelled(sampler)})" if len(sampler) > 1 else space.sampler.name,
         "pruned by": ", ".join(pruners) or "nothing",
+        **({"audited": f"{space.audit:.0%} of the trials that a pruner condemns go on"} if space.audit else {}),
         "fixed": spelled(flattened(space.overrides)) or "as in its base",
         "tried first": f"{len(space.first)} known point{'' if len(space.first) == 1 else 's'}",
-        "budget": f"{space.budget.trials} trials",
+        "budget": f"{space.budget.trials} trials" + _or_less(space),
     }
+
+
+def _or_less(space: SearchSpace) -> str:
+    limit = space.stop_when.no_improvement
+    return "" if limit is None else f", or {limit} without improvement"
 
 
 def _best(study: Study, evidence: StudyEvidence, *, measure: bool) -> BestTrial | None:

@@ -31,6 +31,7 @@ from hrm_sweep.runs import (
 from hrm_sweep.runs.unseen import read_unseen
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.artifacts import Artifacts
+from hrm_sweep.sweep.audit import Condemnation, condemn
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.confirm.runs import keep_unseen
@@ -142,6 +143,8 @@ class _Attempt:
         self.stopping: StopReason | None = None
         self.stop_by = math.inf
         self.pruned_by: str | None = None
+        # Condemned, here or in an earlier attempt, and going on: no pruner is asked any more.
+        self.is_audited = attributes.AUDITED in claim.trial.user_attrs
         self.stalled = False
         self.taken_away = False  # somebody else has ended it in the storage
 
@@ -223,8 +226,24 @@ class _Attempt:
         except UpdateFinishedTrialError:
             self.taken_away = True
             return
-        if self.pruned_by is None:
-            self.pruned_by = patiently(self._verdict)
+        if self.pruned_by is None and not self.is_audited:
+            reason = patiently(self._verdict)
+            if reason is not None:
+                self._condemn(Condemnation(reason, row.epoch, row.step, row.time_s))
+
+    def _condemn(self, condemnation: Condemnation) -> None:
+        """End the trial, or let it go on to audit the pruner."""
+        try:
+            self.is_audited = patiently(lambda: condemn(self.study, self.claim.trial, condemnation))
+        except UpdateFinishedTrialError:
+            self.taken_away = True
+            return
+        if self.is_audited:
+            self.surroundings.say(
+                f"trial {self.claim.number}: {condemnation.condemned_by}; goes on all the same, to audit the pruner"
+            )
+        else:
+            self.pruned_by = condemnation.condemned_by
 
     def _verdict(self) -> str | None:
         frozen = self.study.storage.get_trial(self.claim.trial._trial_id)

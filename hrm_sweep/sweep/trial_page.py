@@ -22,6 +22,7 @@ from hrm_sweep.report.markdown import plain
 from hrm_sweep.report.trial_note import RunCost, TrialNote
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit import audit_mark
 from hrm_sweep.sweep.budget import Claim
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.notes import write_trial_note
@@ -52,7 +53,7 @@ def write_trial_page(
     addresses = _attach(claim, outcome, diagnosis, say)
     note = TrialNote(
         how_it_ended=_how_it_ended(study, outcome),
-        marks=remedy_mark(claim.trial.user_attrs),
+        marks="; ".join(filter(None, (remedy_mark(claim.trial.user_attrs), audit_mark(claim.trial.user_attrs)))),
         diagnosis=judged,
         cost=cost,
         run_directory=claim.directory.path.as_posix(),

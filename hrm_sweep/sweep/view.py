@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.report.pace import TimeLeft
 from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit import audit_mark
 from hrm_sweep.sweep.paces import Paces
 from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
@@ -70,6 +71,7 @@ def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, is_last: bool,
         best=trial.value if trial.state is TrialState.COMPLETE else best,
         said=_said(trial),
         remedy_of=trial.user_attrs.get(attributes.REMEDY_OF),
+        is_audited=attributes.AUDITED in trial.user_attrs,
         curve=tuple(value for _, value in sorted(trial.intermediate_values.items())),
         left=left,
     )
@@ -77,7 +79,7 @@ def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, is_last: bool,
 
 def _said(trial: FrozenTrial) -> str:
     attrs = trial.user_attrs
-    parts = [remedy_mark(attrs), attrs.get(attributes.PRUNED_BY)]
+    parts = [remedy_mark(attrs), audit_mark(attrs), attrs.get(attributes.PRUNED_BY)]
     if attributes.CAUSE in attrs:
         parts.append(f"{attrs[attributes.CAUSE]}: {attrs.get(attributes.MESSAGE, '')}".rstrip(": "))
     if attributes.REPLICATE_OF in attrs:

@@ -11,6 +11,7 @@
     slow       takes 0.2 s for each evaluation                      silent@2      sleeps there for ever
     large      checkpoints of half a megabyte                       still         its puzzle embedding never moves
     unseen     solves of 100 unseen puzzles what it does of others, and a few more or less, by its seed
+    late@3     solves nothing before the third evaluation
 
 Where each attempt went on, and each checkpoint, is in the file `history` of the run directory.
 
@@ -140,7 +141,8 @@ def _values(config: RunConfig, words: list[str], k: int) -> dict[str, float]:
     if "mute" in words:
         return {"loss": 1.0}
     share = k / (config.epochs // config.eval_interval)
-    exact = min(1.0, 500 * config.lr) * share
+    learns = all(k >= int(word.removeprefix("late@")) for word in words if word.startswith("late@"))
+    exact = min(1.0, 500 * config.lr) * share if learns else 0.0
     return {"exact_accuracy": exact, "accuracy": 0.5 + exact / 2, "loss": 2 - exact, "count": 100}
 
 

@@ -216,7 +216,12 @@ def test_an_override_of_the_command_line_pins_a_parameter() -> None:
 def test_only_what_makes_trials_comparable_is_the_identity_of_a_space() -> None:
     first = space_with()
     same = space_with(
-        name="other", budget={"trials": 1}, resources={"jobs": 3}, retry={}, sampler={"name": "tpe", "seed": 9}
+        name="other",
+        budget={"trials": 1},
+        resources={"jobs": 3},
+        retry={},
+        sampler={"name": "tpe", "seed": 9},
+        audit=0.5,
     )
     assert first.identity() == same.identity()
     assert first.identity() != space_with(pruner={}).identity()

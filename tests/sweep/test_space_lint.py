@@ -31,6 +31,14 @@ def test_a_space_that_can_start_everywhere_is_given_with_the_length_of_each_run(
     assert report.warnings == ()
 
 
+def test_an_audit_without_a_pruner_is_a_warning(sudoku_4x4: Path) -> None:
+    space = space_on(sudoku_4x4, {"global_batch_size": {"values": [50, 100]}})
+    said = "audit: there is nothing to audit, because no pruner is given; add one, or leave audit out"
+    assert lint_space(space.model_copy(update={"audit": 0.1}), "mine").warnings == (said,)
+    with pytest.raises(SpaceError, match=r"audit: expected less than or equal to 1, found 2"):
+        small_space(audit=2)
+
+
 def test_combinations_that_cannot_start_are_counted_and_shown_with_their_reason(sudoku_4x4: Path) -> None:
     parameters = {"arch.hidden_size": {"values": [32, 60]}, "arch.num_heads": {"values": [1, 4, 8]}}
     with pytest.raises(SpaceError) as caught:

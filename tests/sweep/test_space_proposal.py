@@ -239,6 +239,7 @@ def test_every_part_of_a_space_survives_the_file(studied: Callable[..., Study], 
         budget={"trials": 50, "hours": 1.5},
         resources={"jobs": 2, "stall_minutes": 5},
         retry={"oom": 2},
+        audit=0.25,
     )
     proposal = proposal_of(study)
     (folder / "next.yaml").write_text(space_text(proposal, "all parts"))

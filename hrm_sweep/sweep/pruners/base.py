@@ -39,9 +39,15 @@ class Progress:
 
 
 class Pruner(Part, ABC):
-    """Decides after each evaluation whether a trial should end. Its fields are its options in the search space."""
+    """Decides after each evaluation whether a trial should end. Its fields are its options in the search space.
+
+    epoch_option  the option that says from which epoch on it may end a trial, so that `NAME at EPOCH` can set it.
+    reads_files   whether it looks into the run directory.
+    """
 
     name: ClassVar[str]
+    epoch_option: ClassVar[str | None] = None
+    reads_files: ClassVar[bool] = False
 
     @abstractmethod
     def verdict(self, progress: Progress) -> str | None:
@@ -49,6 +55,10 @@ class Pruner(Part, ABC):
 
         Asked only when there is a new evaluation. A NaN is no reason to prune: such a run ends by itself, as failed.
         """
+
+    def needs_metrics(self, metric: str) -> bool:
+        """Whether it looks at more of an evaluation than its epoch and `metric`, which the storage has too."""
+        return self.reads_files
 
 
 def at_epoch(pruner: Pruner, progress: Progress) -> str:

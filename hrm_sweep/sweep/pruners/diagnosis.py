@@ -32,6 +32,7 @@ class Diagnosis(Pruner):
 
     model_config = ConfigDict(json_schema_extra=_list_or_keys)
     name: ClassVar[str] = "diagnosis"
+    reads_files: ClassVar[bool] = True
 
     rules: tuple[str, ...] | None = Field(default=None, min_length=1)
 

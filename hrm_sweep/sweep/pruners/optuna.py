@@ -32,6 +32,7 @@ class Hyperband(OptunaPruner):
     """Several brackets of successive halving; `max_epoch` is the length of the runs unless it is given."""
 
     name: ClassVar[str] = "hyperband"
+    epoch_option: ClassVar[str | None] = "min_epoch"
     min_epoch: PositiveInt = 1
     max_epoch: PositiveInt | None = None
     reduction_factor: Annotated[int, Field(ge=2)] = 3
@@ -48,6 +49,7 @@ class SuccessiveHalving(OptunaPruner):
     """Asynchronous successive halving: at each rung only the best 1 / reduction_factor go on."""
 
     name: ClassVar[str] = "successive_halving"
+    epoch_option: ClassVar[str | None] = "min_epoch"
     min_epoch: PositiveInt = 1
     reduction_factor: Annotated[int, Field(ge=2)] = 4
     early_stopping_rate: NonNegativeInt = 0
@@ -64,6 +66,7 @@ class Percentile(OptunaPruner):
     """Prunes what is not among the best `percentile` percent of the finished trials at the same epoch."""
 
     name: ClassVar[str] = "percentile"
+    epoch_option: ClassVar[str | None] = "warmup_epochs"
     percentile: Annotated[float, Field(ge=0, le=100)] = 25.0
     startup_trials: NonNegativeInt = 5
     warmup_epochs: NonNegativeInt = 0
@@ -84,6 +87,7 @@ class Median(OptunaPruner):
     """Prunes what is below the median of the finished trials at the same epoch."""
 
     name: ClassVar[str] = "median"
+    epoch_option: ClassVar[str | None] = "warmup_epochs"
     startup_trials: NonNegativeInt = 5
     warmup_epochs: NonNegativeInt = 0
     interval_epochs: PositiveInt = 1
@@ -102,6 +106,7 @@ class Threshold(OptunaPruner):
     """Prunes what lies outside `lower` .. `upper`."""
 
     name: ClassVar[str] = "threshold"
+    epoch_option: ClassVar[str | None] = "warmup_epochs"
     lower: Number | None = None
     upper: Number | None = None
     warmup_epochs: NonNegativeInt = 0

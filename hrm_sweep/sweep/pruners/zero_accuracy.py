@@ -28,6 +28,7 @@ class ZeroAccuracy(Pruner):
     """
 
     name: ClassVar[str] = "zero_accuracy"
+    epoch_option: ClassVar[str | None] = "epoch"
 
     epoch: PositiveInt = 20
     min_steps: NonNegativeInt = 0
@@ -42,6 +43,9 @@ class ZeroAccuracy(Pruner):
             return None
         seen = "1 evaluation" if len(solved) == 1 else f"{len(solved)} evaluations"
         return f"{at_epoch(self, progress)}: no puzzle solved in {seen} up to optimizer step {latest.step}"
+
+    def needs_metrics(self, metric: str) -> bool:
+        return metric != "exact_accuracy" or self.min_steps > 0 or self.unless_cells_improve is not False
 
     def _cells_improve(self, progress: Progress) -> bool:
         if self.unless_cells_improve is False:

@@ -1,0 +1,55 @@
+"""`stop_when`: a study that has stopped getting better ends before its budget.
+
+Read off the trials in the storage at every decision, so it is the same for all workers and after a restart. Nothing is
+noted: should a trial that was running by then turn out better after all, the study goes on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from optuna.trial import TrialState
+
+from hrm_sweep.sweep.study import Chain, Study
+
+
+@dataclass(frozen=True)
+class Enough:
+    """Why no further trial is started. best: the trial that was not bettered; None where nothing has completed."""
+
+    trials_without_improvement: int
+    limit: int
+    best: int | None
+
+    def __str__(self) -> str:
+        than = "" if self.best is None else f" than trial {self.best}"
+        return (
+            f"the last {self.trials_without_improvement} trials brought nothing better{than} "
+            f"(stop_when: no_improvement is {self.limit})"
+        )
+
+
+def enough(study: Study, all_chains: Sequence[Chain]) -> Enough | None:
+    """Whether the study has come to its `stop_when`; None while it goes on, and where it has none.
+
+    Trials count in the order in which they ended, once they completed or were pruned. Failed ones say nothing of what
+    there is to find.
+    """
+    limit = study.space.stop_when.no_improvement
+    if limit is None:
+        return None
+    sign = 1 if study.space.objective.goal == "maximize" else -1
+    judged = [chain.last for chain in all_chains if chain.last.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    judged.sort(key=lambda trial: (trial.datetime_complete or datetime.min, trial.number))
+    best: int | None = None
+    highest, since = -math.inf, 0
+    for trial in judged:
+        worth = sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else -math.inf
+        if worth > highest:
+            best, highest, since = trial.number, worth, 0
+        else:
+            since += 1
+    return Enough(since, limit, best) if since >= limit else None

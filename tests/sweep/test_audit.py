@@ -1,0 +1,306 @@
+"""The audit of pruners: which condemned trials go on, and that they are true trials in every other way."""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import optuna
+import pytest
+import stand_in_training
+from hypothesis import given
+from hypothesis import strategies as st
+from optuna.trial import FrozenTrial, TrialState
+from optuna_dashboard import get_note
+from small_studies import MakeStudy
+
+from hrm_sweep.report.study_report_page import report_page
+from hrm_sweep.report.study_report_text import report_json, report_markdown
+from hrm_sweep.runs import Owner
+from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit import ONE_OF_THE_FIRST, Condemnation, condemn, is_drawn, is_to_go_on
+from hrm_sweep.sweep.audit_account import audit_account
+from hrm_sweep.sweep.budget import Claim, claim
+from hrm_sweep.sweep.conduct import Conducted, conduct
+from hrm_sweep.sweep.engines.base import WorkerPlan
+from hrm_sweep.sweep.engines.local import LocalEngine
+from hrm_sweep.sweep.launch import ChildProcess, ChildThread, Launcher
+from hrm_sweep.sweep.status import Audited, study_status
+from hrm_sweep.sweep.study import Study, open_study
+from hrm_sweep.sweep.study_report import study_report
+from hrm_sweep.sweep.trial import Surroundings, run_trial
+from hrm_sweep.sweep.view import study_view
+
+REASON = "zero_accuracy at epoch 2: no puzzle solved in 2 evaluations up to optimizer step 20"
+NEVER = 1e-12  # a share so small that no number is drawn
+
+
+def dead_runs(words: str = "", **changes: Any) -> dict[str, Any]:
+    """Trials that the zero rule condemns after their second of four evaluations."""
+    base = {"data_path": "nowhere", "epochs": 4, "eval_interval": 1, "project_name": words}
+    rule = {"zero_accuracy": {"epoch": 2}}
+    return {"base": base, "parameters": {"lr": {"values": [0.0]}}, "pruner": rule, "audit": 1.0, **changes}
+
+
+def late_runs(**changes: Any) -> dict[str, Any]:
+    """The same of trials that solve everything in the end."""
+    return dead_runs("late@3", parameters={"lr": {"values": [2e-3]}}, **changes)
+
+
+def run_next(study: Study, launch: Launcher = ChildThread) -> FrozenTrial:
+    one = claim(study, Owner.this_process())
+    assert isinstance(one, Claim)
+    surroundings = Surroundings(launch, 1, lambda: None, lambda line: None, stand_in_training.NAME)
+    run_trial(study, one, surroundings)
+    return study.trials()[one.number]
+
+
+@pytest.fixture
+def run() -> Iterator[Callable[[Study, int], Conducted]]:
+    engines: list[LocalEngine] = []
+
+    def conducted(study: Study, jobs: int) -> Conducted:
+        engines.append(LocalEngine(WorkerPlan(study, threads=1, training=stand_in_training.NAME)))
+        return conduct(study, engines[-1], jobs)
+
+    yield conducted
+    for engine in engines:
+        engine.kill()
+        engine.close()
+
+
+# Which trials go on ---------------------------------------------------------------------------------------------------
+
+CONDEMNED = st.lists(st.integers(0, 200), unique=True, min_size=1, max_size=40)
+
+
+@given(order=CONDEMNED, seed=st.integers(0, 2**31), share=st.floats(0, 1))
+def test_one_of_the_first_five_goes_on_and_of_the_others_those_that_the_seed_draws(
+    order: list[int], seed: int, share: float
+) -> None:
+    first: dict[str, bool] = {}
+    fates: dict[int, bool] = {}
+    for number in order:
+        fates[number] = is_to_go_on(number, first, seed, share)
+        if len(first) < ONE_OF_THE_FIRST:
+            first[str(number)] = fates[number]
+        assert is_to_go_on(number, first, seed, share) == fates[number]  # asked again, after a kill
+    if len(order) >= ONE_OF_THE_FIRST:
+        assert any(fates[number] for number in order[:ONE_OF_THE_FIRST])
+    drawn = {number for number in order if is_drawn(seed, number, share)}
+    others = {number for number, goes_on in fates.items() if goes_on} - drawn
+    assert drawn <= set(fates)
+    assert all(fates[number] for number in drawn)
+    assert others <= set(order[ONE_OF_THE_FIRST - 1 : ONE_OF_THE_FIRST])  # the fifth alone goes on undrawn
+    assert not (others and drawn & set(order[:ONE_OF_THE_FIRST]))  # and only where none of the first four does
+
+
+@given(seed=st.integers(0, 2**31), number=st.integers(0, 10**6), share=st.floats(0, 1), more=st.floats(0, 1))
+def test_a_larger_share_has_all_trials_of_a_smaller_one(seed: int, number: int, share: float, more: float) -> None:
+    small, large = sorted((share, more))
+    assert is_drawn(seed, number, large) or not is_drawn(seed, number, small)
+    assert is_drawn(seed, number, 1.0)
+    assert not is_drawn(seed, number, 0.0)
+
+
+def test_the_share_is_what_it_says() -> None:
+    drawn = [is_drawn(seed, number, 0.1) for seed in range(100) for number in range(100)]
+    assert 900 < sum(drawn) < 1100  # 3.3 standard deviations of 10,000 draws
+
+
+# One trial ------------------------------------------------------------------------------------------------------------
+
+
+def test_without_an_audit_a_condemned_trial_ends_and_nothing_is_noted(make_study: MakeStudy) -> None:
+    study = make_study(**dead_runs("hold@4", audit=0))
+    trial = run_next(study)
+    assert (trial.state, trial.user_attrs["pruned_by"]) == (TrialState.PRUNED, REASON)
+    assert attributes.AUDITED not in trial.user_attrs
+    assert study.attribute(attributes.FIRST_CONDEMNED) is None
+
+
+def test_a_condemned_trial_that_goes_on_is_complete_with_its_true_value_and_says_so_everywhere(
+    make_study: MakeStudy,
+) -> None:
+    study = make_study(**late_runs(budget={"trials": 1}))
+    trial = run_next(study)
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 1.0)
+    assert trial.user_attrs["audited"] == {"condemned_by": REASON, "epoch": 2, "step": 20, "time_s": 0.2}
+    assert "pruned_by" not in trial.user_attrs
+    assert study.optuna.best_trial.number == 0
+    mark = f"audited, for it was condemned by {REASON}"
+    assert mark in get_note(optuna.Trial(study.optuna, trial._trial_id))
+    (line,) = study_view(study, 1.0).trials
+    assert (line.is_audited, line.said) == (True, mark)
+    status = study_status(study)
+    assert status.audited is not None
+    assert (status.audited.condemned, status.audited.pruned, status.audited.ended) == (1, 0, 1)
+
+
+def test_a_trial_that_goes_on_is_condemned_once_and_by_one_pruner(make_study: MakeStudy) -> None:
+    """Asked again, hyperband would count it in rungs that it would never have reached."""
+    pruner = {"zero_accuracy": {"epoch": 2}, "threshold": {"lower": 0.1, "warmup_epochs": 3}, "hyperband": {}}
+    trial = run_next(make_study(**dead_runs(pruner=pruner)))
+    assert (trial.state, trial.value) == (TrialState.COMPLETE, 0.0)
+    assert trial.user_attrs["audited"]["condemned_by"] == REASON
+    assert [key for key in trial.system_attrs if key.startswith("completed_rung")] == ["completed_rung_0"]
+
+
+def test_a_rule_of_the_diagnosis_counts_as_a_pruner(make_study: MakeStudy) -> None:
+    study = make_study(**dead_runs("still", pruner={"diagnosis": None}))
+    trial = run_next(study)
+    assert trial.state is TrialState.COMPLETE
+    assert trial.user_attrs["audited"]["condemned_by"].startswith("diagnosis at epoch 1: frozen_puzzle_embedding: ")
+
+
+def test_an_audited_trial_may_still_fail(make_study: MakeStudy) -> None:
+    study = make_study(**dead_runs("nan@4"))
+    trial = run_next(study)
+    assert (trial.state, trial.user_attrs["cause"]) == (TrialState.FAIL, "nan")
+    assert trial.user_attrs["audited"]["condemned_by"] == REASON
+
+
+def test_a_retry_keeps_the_mark_and_is_not_condemned_again(make_study: MakeStudy) -> None:
+    study = make_study(**dead_runs("kill@4-once", budget={"trials": 1}))
+    first, second = run_next(study, ChildProcess), run_next(study, ChildProcess)
+    assert (first.state, first.user_attrs["cause"]) == (TrialState.FAIL, "killed")
+    assert (second.state, second.value, second.user_attrs["retry_of"]) == (TrialState.COMPLETE, 0.0, 0)
+    assert second.user_attrs["audited"] == first.user_attrs["audited"]
+    assert study.attribute(attributes.FIRST_CONDEMNED) == {"0": True}
+
+
+def test_a_kill_between_the_mark_and_the_note_changes_nothing(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = make_study(**dead_runs(audit=1.0))
+    one = claim(study, Owner.this_process())
+    assert isinstance(one, Claim)
+    condemnation = Condemnation(REASON, 2, 20, 0.2)
+
+    def die(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "set_user_attr", die)
+        with pytest.raises(KeyboardInterrupt):
+            condemn(study, one.trial, condemnation)
+    again = open_study(study.storage_url, study.name)
+    assert condemn(again, optuna.Trial(again.optuna, one.trial._trial_id), condemnation)
+    assert again.attribute(attributes.FIRST_CONDEMNED) == {"0": True}
+
+
+# Whole studies --------------------------------------------------------------------------------------------------------
+
+
+def test_two_workers_let_exactly_one_of_the_first_five_go_on_within_an_exact_budget(
+    make_study: MakeStudy, run: Callable[[Study, int], Conducted]
+) -> None:
+    study = make_study(**dead_runs(audit=NEVER, budget={"trials": 6}))
+    ended = run(study, 2)
+    assert (ended.account.is_reached, ended.account.given_out) == (True, 6)
+    audited = [trial for trial in study.trials() if attributes.AUDITED in trial.user_attrs]
+    assert len(audited) == 1
+    assert audited[0].state is TrialState.COMPLETE
+    assert [trial.state for trial in study.trials()].count(TrialState.PRUNED) == 5
+    first = study.attribute(attributes.FIRST_CONDEMNED)
+    assert list(first.values()) == [False] * 4 + [True]
+    assert list(first)[-1] == str(audited[0].number)
+
+
+def test_the_same_trials_go_on_whatever_is_killed_and_however_many_workers_there_are(
+    make_study: MakeStudy, run: Callable[[Study, int], Conducted]
+) -> None:
+    study = make_study(
+        **dead_runs("kill@3-once", audit=0.5, budget={"trials": 5}, sampler={"name": "random", "seed": 3})
+    )
+    ended = run(study, 2)
+    assert (ended.account.is_reached, ended.account.given_out) == (True, 5)
+    expected = {number for number in range(len(study.trials())) if is_drawn(3, number, 0.5)}
+    undrawn = {int(number) for number, goes_on in study.attribute(attributes.FIRST_CONDEMNED).items() if goes_on}
+    expected |= undrawn  # the fifth, if there is one that goes on undrawn
+    marked = {chain.first.number for chain in study.chains() if attributes.AUDITED in chain.last.user_attrs}
+    assert marked
+    assert marked == {chain.first.number for chain in study.chains()} & expected
+    for chain in study.chains():
+        goes_on = chain.first.number in expected
+        assert chain.last.state is (TrialState.COMPLETE if goes_on else TrialState.PRUNED)
+        assert len({json.dumps(one.user_attrs.get("audited")) for one in chain.attempts}) == 1
+
+
+# What a study learns from it ------------------------------------------------------------------------------------------
+
+
+def ended(study: Study, *curve: float, pruned: bool = False, seconds: float = 20.0, **attrs: Any) -> None:
+    """A trial with a value at each epoch from 1 on; complete with its best one, or pruned."""
+    trial = optuna.trial.create_trial(
+        state=TrialState.PRUNED if pruned else TrialState.COMPLETE,
+        value=None if pruned else max(curve),
+        intermediate_values=dict(enumerate(curve, start=1)),
+        user_attrs={attributes.SECONDS: seconds, **attrs},
+    )
+    study.optuna.add_trial(trial)
+
+
+def audited(time_s: float) -> dict[str, Any]:
+    return {"audited": {"condemned_by": REASON, "epoch": 2, "step": 20, "time_s": time_s}}
+
+
+def test_the_account_of_a_study_says_what_pruning_saved_and_what_it_may_have_cost(make_study: MakeStudy) -> None:
+    study = make_study(audit=0.1, pruner={"zero_accuracy": {"epoch": 2}}, budget={"trials": 20})
+    for best in (0.2, 0.4, 0.6):
+        ended(study, 0.1, 0.2, 0.2, best)
+    for _ in range(4):
+        ended(study, 0.0, 0.0, pruned=True, seconds=10, pruned_by=REASON)
+    ended(study, 0.0, 0.0, 0.1, 0.5, seconds=9, **audited(4))
+    ended(study, 0.0, 0.0, 0.0, 0.0, seconds=9, **audited(4))
+    found = audit_account(study)
+    assert (found.pruned, found.condemned, [trial.number for trial in found.ended]) == (4, 6, [7, 8])
+    assert found.median == pytest.approx(0.4)
+    assert [trial.number for trial in found.better] == [7]
+    assert (found.trained_s, found.saved_s, found.spent_s) == (118, 40, 10)
+    assert found.zero_rule_safe_from(winners_only=False) == 3
+    wrong = found.wrongly_condemned
+    assert wrong is not None
+    assert (wrong.share, wrong.n) == (0.5, 2)
+    assert found.winners_condemned is not None
+    assert found.winners_condemned[0] == pytest.approx(3 / 4)  # half of 6 condemned, beside one that was let live
+    assert study_status(study).audited == Audited(6, 4, 0, 2, 1, found.standing())
+
+
+def test_the_report_says_it_in_every_form(make_study: MakeStudy) -> None:
+    study = make_study(audit=0.1, pruner={"zero_accuracy": {"epoch": 2}}, budget={"trials": 20})
+    ended(study, 0.1, 0.2, 0.3, 0.4)
+    ended(study, 0.0, 0.0, pruned=True, seconds=10, pruned_by=REASON)
+    ended(study, 0.0, 0.0, 0.1, 0.5, seconds=9, **audited(4))
+    report = study_report(study, measure=False, next_commands=[], now=datetime(2026, 1, 2))
+    told = json.loads(report_json(report))["audit"]
+    assert (told["condemned"], told["above_median"], told["above_zero"]) == (2, [2], [2])
+    standing = (
+        "1 trial was pruned, 1 more condemned but let go on, to audit the pruners: of 1 audited, 1 ended above the "
+        "median of the others (0.4), 1 above 0 %."
+    )
+    page, text = html.unescape(report_page(report)), report_markdown(report)
+    for said in (page, text):
+        assert "Did pruning end a winner?" in said
+        assert standing in said
+        assert "Pruning saved an estimated 10 s of training" in said
+        assert "One audited trial tells next to nothing" in said
+    assert f"| 2 | zero_accuracy | 2 | 0.500 | yes | {REASON} |" in text
+    assert dict(report.setting)["audited"] == "10% of the trials that a pruner condemns go on"
+
+
+def test_retries_count_as_one_trial(make_study: MakeStudy) -> None:
+    study = make_study(**dead_runs("kill@4-once", budget={"trials": 1}))
+    run_next(study, ChildProcess)
+    run_next(study, ChildProcess)
+    found = audit_account(study)
+    assert (found.condemned, len(found.audited), len(found.ended)) == (1, 1, 1)
+
+
+def test_audit_may_be_switched_on_when_a_study_goes_on(make_study: MakeStudy) -> None:
+    run_next(make_study(**dead_runs(audit=0)))
+    study = make_study(**dead_runs(audit=1.0))
+    assert [run_next(study).state, study.trials()[0].state] == [TrialState.COMPLETE, TrialState.PRUNED]
