@@ -25,6 +25,7 @@ def lint_pruners(space: SearchSpace, combinations: Iterable[Combination]) -> Ite
                 f"{epochs // interval} evaluations (every {interval} of {epochs} epochs) or later; a shorter "
                 "eval_interval, or an earlier start, lets it act",
             )
+            continue
         startup = getattr(pruner, "startup_trials", 0)
         if startup >= space.budget.trials:
             yield _late(
