@@ -67,8 +67,8 @@ def plan(
     if table is not None:
         console.print("\nagainst the base, all else equal, a run costs")
         console.print(table)
-    if (line := without_effect(made.effects)) is not None:
-        console.print(line)
+    if (unchanged := without_effect(made.effects)) is not None:
+        console.print(unchanged)
     console.print()
     for line in finding_lines(made):
         console.print(line)

@@ -16,7 +16,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from hrm_sweep.data import SplitMetadata
 from hrm_sweep.errors import TrainingError
 from hrm_sweep.planning.cost import act_step_flops
 from hrm_sweep.planning.speed import Measured, Point, Speed, corners
+from hrm_sweep.runs.environment import package_version
 
 SECONDS_A_POINT = 0.8
 _MOST_FLOPS = {False: 1e10, True: 1e14}
@@ -72,7 +72,7 @@ class Shape:
             "data": [facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers],
             "setting": dataclasses.asdict(self.setting),
             "machine": [platform.node(), platform.machine(), os.cpu_count()],
-            "versions": [version("torch"), version("hrm-sweep"), platform.python_version()],
+            "versions": [package_version("torch"), package_version("hrm-sweep"), platform.python_version()],
             "spinning": [os.environ.get("GOMP_SPINCOUNT"), os.environ.get("OMP_WAIT_POLICY")],
         }
 
