@@ -17,7 +17,7 @@ _EVALUATED_AT_ONCE = 256  # evaluation.accuracy.EVALUATION_ROWS, which stands in
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one process that trains alone; what torch itself takes (some 250 MiB on a CPU) is not in it.
+    """Of one process that trains alone; what torch itself takes (some 300 MiB on a CPU) is not in it.
 
     weights, gradients  float32.
     moments             both of AdamATan2, float32.
@@ -55,18 +55,19 @@ class Memory:
         # Of a position in a block: input, qkv, rotated q and k, mixed heads twice, normed; two sums in float32; the
         # gate, up, silu(gate) and their product.
         block = size * (9 * D + 4 * inner) + 2 * _FLOAT32 * D
-        # Alive beside them for a moment: what one block computes forward without, or backward with, a gradient.
-        passing = size * (5 * D + 4 * inner)
+        # Alive for a moment: what the backward pass of one block makes, above all its gradients of gate and up, and
+        # what a block makes without a gradient.
+        backward, forward = size * (8 * D + 12 * inner), size * (5 * D + 4 * inner)
         loss = 6 * 8 * train.vocab_size  # logits and stablemax in float64, forward and backward
         rows = config.global_batch_size // processes
         rows_at_once = min(rows, config.micro_batch_size or rows)
-        kept = (arch.H_layers + arch.L_layers) * block + passing
+        kept = (arch.H_layers + arch.L_layers) * block + backward
         activations = rows_at_once * (T * kept + train.seq_len * loss)
         cast = weights * size // _FLOAT32 if size < _FLOAT32 else 0  # the weights in the dtype of the activations
 
         carry = rows * 2 * (2 * T * D * size + 2 * _FLOAT32 * train.seq_len)
         evaluated = min(_EVALUATED_AT_ONCE, config.eval_puzzles, config.micro_batch_size or _EVALUATED_AT_ONCE)
-        evaluation = evaluated * (T * (passing + 6 * D * size) + train.seq_len * loss // 2)
+        evaluation = evaluated * (T * (forward + 6 * D * size) + train.seq_len * loss // 2)
         return Memory(weights + table, weights, 2 * weights, 3 * weights, activations + cast, carry, evaluation + cast)
 
 

@@ -60,7 +60,7 @@ def effects_table(effects: tuple[Effect, ...]) -> Table | None:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for column in ("parameter", "value"):
         table.add_column(column)
-    for column in ("train", "evaluation", "memory", "fresh epochs", *(["seconds"] if timed else [])):
+    for column in ("train", "eval", "memory", "fresh", *(["seconds"] if timed else [])):
         table.add_column(column, justify="right")
     for effect in shown:
         for place, value in enumerate(effect.values):
@@ -181,7 +181,8 @@ def _costs(plan: StudyPlan, hours: float | None, measure_with: str) -> Iterator[
     each = _si(plan, lambda run: run.evaluation_flops / run.evaluations)
     yield "evaluations", f"{number} of {of} puzzles, {each} each"
     yield "a run", f"{_flops(plan)}, {_evaluation_share(plan)} of it evaluation"
-    yield "memory", f"{_memory(plan)}; at most {_memory_parts(plan)}"
+    yield "memory", f"{_memory(plan)}, besides what torch takes itself (some 300 MiB on a CPU); at most"
+    yield "", _memory_parts(plan)
     directory = _bytes(plan, lambda run: run.disk_bytes)
     yield "disk", f"{directory} a run directory; the puzzles {spelled_bytes(plan.runs[0].puzzles.bytes)}"
     yield "time", f"unknown; `{measure_with}` measures it" if plan.seconds is None else _times(plan)

@@ -114,7 +114,7 @@ def test_a_study_runs_from_its_space_to_its_summary(studied: Studied) -> None:
     assert lines[1:7] == [
         "varies lr; 3 combinations looked at, all can start",
         "storage sqlite:///trials/optuna.db, runs in trials/mine",
-        "plan: 200 optimizer steps a trial, warm-up ends at 10; 26,850 parameters, 7 MiB of memory; fresh epochs "
+        "plan: 200 optimizer steps a trial, warm-up ends at 10; 26,850 parameters, 12 MiB of memory; fresh epochs "
         "10 to 18.2",
         "plan: 22.8 GFLOP a trial, 0.99 % of it evaluation; times unknown: `hrm-sweep plan mine.yaml` measures",
         "zero rule: fires at epoch 20 = optimizer step 200 of 200 (100.0%) with batch 30; warm-up ends at step 10",
