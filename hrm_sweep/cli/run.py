@@ -20,11 +20,11 @@ from hrm_sweep.cli.studies import storage_url, study_command
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hrm_sweep.planning.study_plan import StudyPlan
     from hrm_sweep.sweep.conduct import Conducted, Wish
     from hrm_sweep.sweep.engines.base import Place
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
-    from hrm_sweep.sweep.space_lint import SpaceReport
     from hrm_sweep.sweep.streak import Streak
     from hrm_sweep.sweep.study import Study
 
@@ -90,12 +90,13 @@ def run(
     quiet_optuna()
     url = storage_url(storage)
     space, where = _space(list(arguments or []), study, url)
+    measuring = _measuring(list(arguments or []), jobs, is_shipped=study is None)
     space = with_options(
         space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
     )
     place = place_of(engine, workers, threads, address, time_limit, partition, artifacts)
     fleet = Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
-    sys.exit(run_space(space, where, url, seed, fleet, Voice.of(as_json)))
+    sys.exit(run_space(space, where, url, seed, fleet, Voice.of(as_json), measuring))
 
 
 @dataclass(frozen=True)
@@ -213,12 +214,33 @@ def with_options(  # each option is one of the command line
     return space_from_mapping(content, where)
 
 
-def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet: Fleet, voice: Voice) -> int:
-    """Start the study of a search space, or continue it, and see it to its summary; returns the exit code."""
+def _measuring(arguments: list[str], jobs: str | None, *, is_shipped: bool) -> str | None:
+    """The command that measures what such a study takes here; None where its space stands in the study alone."""
+    has_source = bool(arguments) and "=" not in arguments[0]
+    if not has_source and not is_shipped:
+        return None
+    at_once = ["--jobs", jobs] if jobs and jobs.isdecimal() and jobs != "0" else []
+    return shlex.join(["hrm-sweep", "plan", *arguments, *at_once])
+
+
+def run_space(
+    space: SearchSpace,
+    where: str,
+    url: str,
+    seed: int | None,
+    fleet: Fleet,
+    voice: Voice,
+    measuring: str | None = None,
+) -> int:
+    """Start the study of a search space, or continue it, and see it to its summary; returns the exit code.
+
+    measuring   the command that measures what such a study takes on this machine, where there is one.
+    """
     from rich.markup import escape
 
     from hrm_sweep.cli.confirmation import announce_confirmation, conclude_confirmation
     from hrm_sweep.cli.run_display import shown_study
+    from hrm_sweep.planning.calibration import Calibrate
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
     from hrm_sweep.sweep.data_record import keep_data_record
@@ -226,6 +248,7 @@ def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet:
     from hrm_sweep.sweep.engines.base import WorkerPlan
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
     from hrm_sweep.sweep.space_lint import lint_space
+    from hrm_sweep.sweep.space_plan import plan_space
     from hrm_sweep.sweep.storage import patiently
     from hrm_sweep.sweep.study import create_or_continue, require_storage
 
@@ -237,13 +260,14 @@ def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet:
     configs = [one.config for one in report.combinations]
     resources = study.space.resources
     if fleet.engine in BEYOND_THIS_MACHINE:
-        share = share_elsewhere(resources, configs, fleet.workers, fleet.threads)
+        share, speed = share_elsewhere(resources, configs, fleet.workers, fleet.threads), None
     else:
-        share = share_out(resources, configs)
+        share, speed = share_out(resources, configs), Calibrate.NEVER
+    plan = plan_space(study.space, report, share, speed)
     hours = study.space.budget.hours if fleet.hours is None else fleet.hours
     if study.space.confirm is None:
         keep_data_record(study, configs)
-        _announce(study, report, share, hours, voice)
+        _announce(study, plan, share, hours, measuring, voice)
     else:
         announce_confirmation(study, share, hours, voice)
     if not fleet.starts_trials:
@@ -251,7 +275,7 @@ def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet:
         voice.results.print(f"no trial is started here; on each host that is to run some: {escape(worker)}")
         return 0
     until = None if hours is None else time.time() + 3600 * hours
-    plan = WorkerPlan(
+    work = WorkerPlan(
         study,
         share.threads,
         until,
@@ -261,7 +285,7 @@ def run_space(space: SearchSpace, where: str, url: str, seed: int | None, fleet:
         place=fleet.place,
         artifacts=fleet.artifacts,
     )
-    engine = make_engine(fleet.engine, plan)
+    engine = make_engine(fleet.engine, work)
     began = time.monotonic()
     before = patiently(lambda: account(study))
     if before.is_reached:
@@ -305,9 +329,14 @@ def _fetch_best(study: Study, artifacts: str) -> None:
             raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
-def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, voice: Voice) -> None:
+def _announce(
+    study: Study, plan: StudyPlan, share: Share, hours: float | None, measuring: str | None, voice: Voice
+) -> None:
     """What will be done, and what should be known before it is."""
-    from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
+    from rich.markup import escape
+
+    from hrm_sweep.planning.lint import Kind, Level
+    from hrm_sweep.report.plan_text import short_lines
     from hrm_sweep.sweep.storage import shown
 
     console, space, budget = voice.progress, study.space, study.space.budget
@@ -319,17 +348,15 @@ def _announce(study: Study, report: SpaceReport, share: Share, hours: float | No
         f"{share.threads} thread{'s' if share.threads > 1 else ''} each, "
         f"sampler {space.sampler.name}, seed {space.sampler.seed}"
     )
-    console.print(
-        f"varies {', '.join(space.parameters)}; {len(report.combinations)} combinations looked at, all can start"
-    )
+    console.print(f"varies {', '.join(space.parameters)}; {len(plan.runs)} combinations looked at, all can start")
     console.print(f"storage {shown(study.storage_url)}, runs in {study.folder}")
-    facts, warnings = forecast(zero_rule_firings(space.pruner, report.combinations))
-    for line in facts:
+    for line in short_lines(plan, measuring):
         console.print(line)
-    for line in warnings:
-        voice.results.print(f"[bold red]WARNING[/bold red] {line}")
-    for line in report.warnings:
-        voice.results.print(f"[yellow]warning[/yellow] {line}")
+    for finding in plan.findings:
+        if finding.level is Level.WARNING:
+            badly = finding.kind is Kind.CANNOT_BE_JUDGED
+            word = "[bold red]WARNING[/bold red]" if badly else "[yellow]warning[/yellow]"
+            voice.results.print(f"{word} {escape(finding.message)}")
 
 
 def _conclude(study: Study, ended: Conducted, seconds: float, voice: Voice) -> int:

@@ -76,7 +76,7 @@ def _panel(draw: ImageDraw.ImageDraw, chart: Chart, box: Box) -> None:
     _axes(draw, chart, box, x, y)
     for at, _ in chart.borders:
         if 0 <= at <= x.high:
-            _stroke(draw, [(float(x(at)), top), (float(x(at)), bottom)], _SOFT, 1)
+            stroke(draw, [(float(x(at)), top), (float(x(at)), bottom)], SOFT, 1)
     for line in reversed(chart.lines):  # the first line is on top
         _line(draw, line, x, y, bottom)
 

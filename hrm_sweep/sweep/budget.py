@@ -162,8 +162,7 @@ def claim(study: Study, owner: Owner, *, again: bool = False) -> Claim | Nothing
             run = next_run(study, study.space.confirm, all_chains)
             if run is not None:
                 return _begin_run(study, owner, run, all_chains)
-        elif len(given_out) < study.space.budget.trials:
-        if len(given_out) < study.space.budget.trials and enough(study, all_chains) is None:
+        elif len(given_out) < study.space.budget.trials and enough(study, all_chains) is None:
             queued = [chain.last for chain in all_chains if not chain.is_given_out]
             if queued:
                 return _adopt(study, owner, queued[0], all_chains)

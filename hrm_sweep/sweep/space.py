@@ -238,6 +238,27 @@ class SearchSpace(Part):
         return content
 
 
+def is_space(source: str) -> bool:
+    """Whether this names a search space, shipped or a file with `parameters`, rather than a configuration.
+
+    Raises SpaceError when there is neither of this name.
+    """
+    path = Path(source)
+    if source in space_names() or source in preset_names() or path.is_dir():
+        return source in space_names()
+    if path.is_file():
+        try:
+            return "parameters" in read_yaml_mapping(path)
+        except ConfigError as error:
+            raise SpaceError(str(error)) from None
+    close = difflib.get_close_matches(source, [*space_names(), *preset_names()], n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise SpaceError(
+        f"{source}: neither a search space ({', '.join(space_names())}), a preset ({', '.join(preset_names())}), a "
+        f"file nor a run directory{hint}"
+    )
+
+
 def load_space(source: str) -> SearchSpace:
     """A search space by its shipped name or from a YAML file. Raises SpaceError naming file and key."""
     path = search_spaces_folder() / f"{source}.yaml" if source in space_names() else Path(source)
