@@ -219,6 +219,7 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
     from hrm_sweep.cli.run_display import shown_study
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
+    from hrm_sweep.sweep.deciding import deciding_puzzles
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
@@ -230,7 +231,8 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
         signal.signal(number, _leave)
     require_storage(url)
     report = lint_space(space, where)
-    study = create_or_continue(url, space.name, space, seed=seed)
+    puzzles = deciding_puzzles(space, report.combinations)
+    study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=puzzles)
     configs = [one.config for one in report.combinations]
     resources = study.space.resources
     if fleet.engine in BEYOND_THIS_MACHINE:
@@ -292,6 +294,7 @@ def _fetch_best(study: Study, artifacts: str) -> None:
 
 def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, voice: _Voice) -> None:
     """What will be done, and what should be known before it is."""
+    from hrm_sweep.sweep.deciding import EVAL_PUZZLES, largest_share
     from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
     from hrm_sweep.sweep.storage import shown
 
@@ -308,6 +311,10 @@ def _announce(study: Study, report: SpaceReport, share: Share, hours: float | No
         f"varies {', '.join(space.parameters)}; {len(report.combinations)} combinations looked at, all can start"
     )
     console.print(f"storage {shown(study.storage_url)}, runs in {study.folder}")
+    evaluation = largest_share(report.combinations, space.overrides.get(EVAL_PUZZLES))
+    console.print(
+        f"evaluations take at most {evaluation:.1%} of the arithmetic of a trial (eval_puzzles, eval_interval)"
+    )
     facts, warnings = forecast(zero_rule_firings(space.pruner, report.combinations))
     for line in facts:
         console.print(line)

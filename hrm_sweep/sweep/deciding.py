@@ -1,0 +1,45 @@
+"""How many test puzzles the trials of a study decide by, where nobody says.
+
+One number for the whole study, and so the same puzzles for all of its trials: a comparison of two scores must not rest
+on different puzzles. So it cannot follow the cycles or ACT steps of a trial; the costliest combination decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from hrm_sweep.planning.evaluation_share import affordable_puzzles, evaluation_share
+from hrm_sweep.sweep.space import SearchSpace
+from hrm_sweep.sweep.space_lint import Combination
+
+EVAL_PUZZLES = "eval_puzzles"
+
+
+def leaves_open(space: SearchSpace) -> bool:
+    """Whether neither a space nor its base says how many puzzles decide."""
+    base = space.frozen().base
+    assert isinstance(base, Mapping)
+    return EVAL_PUZZLES not in base and EVAL_PUZZLES not in space.overrides and EVAL_PUZZLES not in space.parameters
+
+
+def deciding_puzzles(space: SearchSpace, combinations: Iterable[Combination]) -> int | None:
+    """As many as every combination of a space can afford to evaluate by; None where the space says how many."""
+    if not leaves_open(space):
+        return None
+    return min((affordable_puzzles(one.config, _rows_per_interval(one)) for one in combinations), default=None)
+
+
+def largest_share(combinations: Iterable[Combination], puzzles: int | None) -> float:
+    """The largest share of a trial that evaluations take, in any combination, with so many puzzles, or as many as each
+    says."""
+    return max(
+        (
+            evaluation_share(one.config, _rows_per_interval(one), puzzles or one.config.eval_puzzles)
+            for one in combinations
+        ),
+        default=0.0,
+    )
+
+
+def _rows_per_interval(combination: Combination) -> int:
+    return combination.length.steps_per_interval * combination.config.global_batch_size
