@@ -36,7 +36,7 @@ from typing import Any
 import yaml
 
 from hrm_sweep.config import RunConfig, load_config, parse_overrides, write_config
-from hrm_sweep.data import open_folder
+from hrm_sweep.data import Split, open_folder
 from hrm_sweep.evaluation.selection import subset_indices
 from hrm_sweep.evaluation.share import wilson
 from hrm_sweep.runs import RunDirectory, read_metrics, read_status, replaced_atomically
@@ -46,7 +46,6 @@ from hrm_sweep.sweep.space_lint import lint_space
 
 HERE = Path(__file__).resolve().parent
 PUZZLES = {"size": 4, "min_blanks": 3, "max_blanks": 5}
-UNSEEN = 2000
 UNSEEN_SEED = 1
 DRAW_SEED = 24
 
@@ -118,7 +117,7 @@ def hrm_sweep(*words: str) -> list[str]:
     return [sys.executable, "-m", "hrm_sweep", *words]
 
 
-def run_loop(folder: Path, space: SearchSpace, puzzles: int, unseen: Path, threads: int | None) -> Outcome:
+def run_loop(folder: Path, space: SearchSpace, puzzles: int, unseen: Split, threads: int | None) -> Outcome:
     """One configuration after another; what `folder` holds of an earlier call counts with the time it took then."""
     chosen = deciding(space, puzzles)
     passed, best_score, moments, each = 0.0, -1.0, [Moment(0.0, 0.0)], []
@@ -151,7 +150,7 @@ def run_loop(folder: Path, space: SearchSpace, puzzles: int, unseen: Path, threa
         )
     best = space.first[int(best_run.name)]
     solved = solved_unseen(load_config(best_run / "config.yaml"), best_run / "best.pt", unseen)
-    return Outcome(passed, dict(best), solved, UNSEEN, tuple(moments), tuple(each))
+    return Outcome(passed, dict(best), solved, unseen.n_examples, tuple(moments), tuple(each))
 
 
 def train_plainly(run: Path, config: RunConfig, threads: int | None) -> dict[str, Any]:
@@ -177,7 +176,7 @@ def plain_environment(threads: int | None) -> dict[str, str]:
     return unbounded if threads is None else {**unbounded, "OMP_NUM_THREADS": str(threads)}
 
 
-def run_product(folder: Path, space: SearchSpace, unseen: Path) -> Outcome:
+def run_product(folder: Path, space: SearchSpace, unseen: Split) -> Outcome:
     """`hrm-sweep run`, timed from outside; from the folder where it is there."""
     timed = folder / "timed.json"
     if not timed.is_file():
@@ -221,7 +220,7 @@ def run_product(folder: Path, space: SearchSpace, unseen: Path) -> Outcome:
     best = summary["best"]["trial"]
     directory = RunDirectory(folder / "trials" / "benchmark" / f"{best:04d}")
     solved = solved_unseen(load_config(directory.config), directory.best_checkpoint, unseen)
-    return Outcome(took["seconds"], dict(space.first[best]), solved, UNSEEN, tuple(moments), tuple(each))
+    return Outcome(took["seconds"], dict(space.first[best]), solved, unseen.n_examples, tuple(moments), tuple(each))
 
 
 def deciding(space: SearchSpace, puzzles: int) -> list[int]:
@@ -231,7 +230,7 @@ def deciding(space: SearchSpace, puzzles: int) -> list[int]:
     return [int(index) for index in subset_indices("selection", split.n_examples, puzzles)]
 
 
-def solved_unseen(config: RunConfig, checkpoint: Path, unseen: Path) -> int:
+def solved_unseen(config: RunConfig, checkpoint: Path, unseen: Split) -> int:
     """How many of the puzzles that nobody has seen a model solves, by the product's evaluation."""
     import numpy as np
 
@@ -240,12 +239,11 @@ def solved_unseen(config: RunConfig, checkpoint: Path, unseen: Path) -> int:
     from hrm_sweep.model.checkpoint import apply_weights, load_weights
     from hrm_sweep.model.hrm import HRM
 
-    split, device = open_folder(unseen).test, Device.choose(config)
-    model = HRM(config.arch, data_shape(split), device.dtype)
+    device = Device.choose(config)
+    model = HRM(config.arch, data_shape(unseen), device.dtype)
     apply_weights(model, load_weights(checkpoint), str(checkpoint))
-    result = evaluate(
-        model.to(device.torch_device), split, np.arange(split.n_examples), config.arch.loss.loss_type, device
-    )
+    everything = np.arange(unseen.n_examples)
+    result = evaluate(model.to(device.torch_device), unseen, everything, config.arch.loss.loss_type, device)
     return round((result.exact_accuracy or 0.0) * result.count)
 
 
@@ -304,15 +302,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("changes", nargs="*", metavar="key=value", help="changed in every configuration")
     parser.add_argument("--configurations", type=int, default=24, help="how many of the list (default 24)")
+    parser.add_argument("--unseen", type=int, default=2000, help="how many unseen puzzles judge (default 2000)")
     parser.add_argument("--folder", type=Path, default=None, help="where everything stays (default: nowhere)")
     parser.add_argument("--threads", type=int, default=None, help="of each run of the loop (default: torch's choice)")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the numbers here too")
     options = parser.parse_args()
     with working_folder(options.folder) as folder:
         data = build_data(folder, "data", "--subsample-size", "1000", "--test-size", "400")
-        unseen = build_data(
-            folder, "unseen", "--subsample-size", "1", "--test-size", str(UNSEEN), "--seed", str(UNSEEN_SEED)
-        )
+        number = ("--test-size", str(options.unseen), "--seed", str(UNSEEN_SEED))
+        unseen = open_folder(build_data(folder, "unseen", "--subsample-size", "1", *number)).test
         space = sweep_space(data, options.configurations, parse_overrides(options.changes))
         wanted = deciding_puzzles(space, lint_space(space, "benchmark").combinations)
         if wanted is None:
