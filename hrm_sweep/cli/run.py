@@ -244,6 +244,7 @@ def run_space(
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
     from hrm_sweep.sweep.data_record import keep_data_record
+    from hrm_sweep.sweep.deciding import EVAL_PUZZLES, as_decided, deciding_puzzles
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
@@ -256,7 +257,9 @@ def run_space(
         signal.signal(number, _leave)
     require_storage(url)
     report = lint_space(space, where)
-    study = create_or_continue(url, space.name, space, seed=seed)
+    puzzles = deciding_puzzles(space, report.combinations)
+    study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=puzzles)
+    report = as_decided(report, study.space.overrides.get(EVAL_PUZZLES))
     configs = [one.config for one in report.combinations]
     resources = study.space.resources
     if fleet.engine in BEYOND_THIS_MACHINE:

@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.errors import SpaceError, StudyError
 from hrm_sweep.runs import Cause, RunDirectory
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.deciding import EVAL_PUZZLES, leaves_open
 from hrm_sweep.sweep.failures import retries_of
 from hrm_sweep.sweep.space import SearchSpace, require_name, space_from_mapping
 from hrm_sweep.sweep.storage import database_time, open_storage, sqlite_file, study_lock
@@ -221,10 +222,13 @@ def require_storage(storage_url: str) -> None:
         open_storage(storage_url, create=file is None)
 
 
-def create_or_continue(storage_url: str, name: str, space: SearchSpace, *, seed: int | None = None) -> Study:
+def create_or_continue(
+    storage_url: str, name: str, space: SearchSpace, *, seed: int | None = None, eval_puzzles: int | None = None
+) -> Study:
     """Start the study `name`, or continue it with the budget, resources, retries and remedies of `space`.
 
-    seed   of the sampler and, with its number, of each trial; None keeps that of a study that exists.
+    seed          of the sampler and, with its number, of each trial; None keeps that of a study that exists.
+    eval_puzzles  how many test puzzles decide, where the space leaves it open; a study that exists keeps its number.
 
     Raises StudyError, showing the difference, when the study was started with another space or seed.
     """
@@ -232,9 +236,13 @@ def create_or_continue(storage_url: str, name: str, space: SearchSpace, *, seed:
     if seed is not None:
         space = space.model_copy(update={"sampler": space.sampler.model_copy(update={"seed": seed})})
     space = space.model_copy(update={"name": name}).frozen()
+    is_open = leaves_open(space)
     with study_lock(storage_url, name):
-        if _has_study(storage, name):
-            before = open_study(storage_url, name).space
+        before = open_study(storage_url, name).space if _has_study(storage, name) else None
+        if is_open:
+            known = eval_puzzles if before is None else before.overrides.get(EVAL_PUZZLES)
+            space = space if known is None else space.with_overrides({EVAL_PUZZLES: known})
+        if before is not None:
             _refuse_other_space(name, before, space)
             if seed is not None and seed != before.sampler.seed:
                 raise StudyError(
