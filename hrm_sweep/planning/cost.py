@@ -28,9 +28,19 @@ def train_flops(config: RunConfig, seq_len: int, steps: int) -> float:
     """
     arch = config.arch
     low, high = _module_flops(arch, arch.L_layers, seq_len), _module_flops(arch, arch.H_layers, seq_len)
-    forward = arch.H_cycles * (arch.L_cycles * low + high)
     passes = 2 if arch.halt_max_steps > 1 else 1
-    return float(steps) * config.global_batch_size * (passes * forward + 2 * (low + high))
+    return float(steps) * config.global_batch_size * (passes * _forward_flops(arch, seq_len) + 2 * (low + high))
+
+
+def evaluation_flops(config: RunConfig, seq_len: int, puzzles: int) -> float:
+    """Floating-point operations of an evaluation of so many puzzles: halt_max_steps forward passes each."""
+    return float(puzzles) * config.arch.halt_max_steps * _forward_flops(config.arch, seq_len)
+
+
+def _forward_flops(arch: ArchConfig, seq_len: int) -> int:
+    """Of one ACT step of one row."""
+    low, high = _module_flops(arch, arch.L_layers, seq_len), _module_flops(arch, arch.H_layers, seq_len)
+    return arch.H_cycles * (arch.L_cycles * low + high)
 
 
 def _module_flops(arch: ArchConfig, layers: int, seq_len: int) -> int:
