@@ -6,7 +6,7 @@
 #   make fix     format, and mend what the linter can mend
 #   make docs    write the generated pages again
 #   make proof   the long proofs: the package built, installed and used elsewhere
-#   make bench   speed of a train step beside a plain reading of the specification, on this machine
+#   make bench   speed of train steps and evaluations beside a plain reading of the specification, on this machine
 #   make clean   remove .venv and all caches; studies and runs under trials/ stay
 
 PYTHON ?= python3
@@ -47,7 +47,7 @@ proof: $(READY)
 	$(BIN)/python -m pytest -m proof $(ARGS)
 
 bench: $(READY)
-	GOMP_SPINCOUNT=3000 $(BIN)/python tests/benchmarks/train_step.py $(ARGS)
+	$(BIN)/python tests/benchmarks/speed.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

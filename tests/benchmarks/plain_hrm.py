@@ -1,8 +1,8 @@
-"""The specification of the HRM read literally, in plain PyTorch: the baseline that train_step.py compares with.
+"""The specification of the HRM read literally, in plain PyTorch: the baseline that speed.py compares with.
 
 One file that shares nothing with the package but the configuration: modules as the text names them, a second full inner
 forward for the Q target, gradients by autograd, optimizers that go through the parameters one by one. Nothing is done
-for speed and nothing against it. It holds no evaluation, and trains in float32.
+for speed and nothing against it. Float32 throughout.
 """
 
 from __future__ import annotations
@@ -254,6 +254,16 @@ class PlainHRM(nn.Module):
             "steps": torch.where(valid, steps, 0).sum(),
         }
         return total, leaf
+
+    @torch.no_grad()
+    def evaluate(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """M ACT steps from a fresh state: logits (B, S, V) and q_halt (B,) of the last one."""
+        inner, B = self.inner, len(batch[0])
+        rows = inner.puzzle_emb.weights[batch[2]] if self.config.arch.puzzle_emb_ndim > 0 else None
+        state = (inner.H_init.expand(B, inner.positions, -1), inner.L_init.expand(B, inner.positions, -1))
+        for _ in range(self.config.arch.halt_max_steps):
+            state, logits, (q_halt, _) = inner(state, batch[0], rows)
+        return logits, q_halt
 
     @torch.no_grad()
     def adam_atan2(self, lr: float) -> None:

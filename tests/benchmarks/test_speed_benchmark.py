@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import torch
 from plain_hrm import PlainHRM
-from train_step import SIZES
+from workloads import WORKLOADS
 
 from hrm_sweep.config import load_config
 from hrm_sweep.model.hrm import HRM, DataShape, Rows
 from hrm_sweep.training.learner import Learner
 
-BENCHMARK = Path(__file__).with_name("train_step.py")
+BENCHMARK = Path(__file__).with_name("speed.py")
 SHAPE = DataShape(vocab_size=6, seq_len=16, num_puzzle_identifiers=3)
 SMALL = {
     "arch.hidden_size": 32,
@@ -74,30 +74,51 @@ def test_the_plain_reading_trains_like_the_product(changes: dict[str, Any]) -> N
         torch.testing.assert_close(plain.state_dict()[name], tensor, rtol=1e-4, atol=1e-5, msg=name)
 
 
-def test_it_prints_a_row_for_each_size_and_writes_them_down(tmp_path: Path) -> None:
+def test_the_plain_reading_evaluates_like_the_product() -> None:
+    torch.manual_seed(3)
+    config = load_config("hrm_v1_tiny", SMALL)
+    model = HRM(config.arch, SHAPE)
+    plain = PlainHRM(config, SHAPE.vocab_size, SHAPE.seq_len, SHAPE.num_puzzle_identifiers)
+    plain.load_state_dict(model.state_dict())
+    rows = batch(0)
+    logits, q_halt = plain.evaluate((rows.inputs, rows.labels, rows.puzzle_identifiers))
+    _, output = model.solve(rows)
+    torch.testing.assert_close(logits, output.logits, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(q_halt, output.q_halt, rtol=1e-3, atol=1e-4)
+
+
+def test_it_prints_a_row_for_each_workload_a_profile_and_writes_them_down(tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
-    command = [sys.executable, str(BENCHMARK), "--seconds", "0", "--sizes", "4x4-d64,4x4-d128", "--threads", "1"]
-    result = subprocess.run([*command, "--json", str(out)], capture_output=True, text=True, check=True)
+    command = [sys.executable, str(BENCHMARK), "--seconds", "0", "--rows", "4x4-d64,eval-4x4-d64", "--threads", "1"]
+    result = subprocess.run([*command, "--markdown", "--json", str(out)], capture_output=True, text=True, check=True)
     numbers = json.loads(out.read_text())
     assert (numbers["torch"], numbers["threads"]) == (torch.__version__, 1)
-    assert numbers["matrix_gflops"] > 0
-    assert [one["size"] for one in numbers["sizes"]] == ["4x4-d64", "4x4-d128"]
-    rows = {line.split()[0]: line for line in result.stdout.splitlines() if line.startswith("4x4")}
-    for one in numbers["sizes"]:
+    assert [one["row"] for one in numbers["rows"]] == ["4x4-d64", "eval-4x4-d64"]
+    for one in numbers["rows"]:
+        assert one["matrix_gflops"] > 0
         for speed in (one["product"], one["plain"]):
-            assert speed["steps"] >= 3
-            assert speed["steps_per_s"] == pytest.approx(1000 / speed["ms"])
-            assert speed["share"] == pytest.approx(
-                one["gflop_per_step"] * speed["steps_per_s"] / numbers["matrix_gflops"]
-            )
-        assert one["ratio"] == pytest.approx(one["product"]["steps_per_s"] / one["plain"]["steps_per_s"])
-        assert f"{one['product']['ms']:.1f}" in rows[one["size"]]
-    assert "GFLOP/s" in result.stdout
+            assert speed["turns"] >= 3
+            assert speed["per_s"] == pytest.approx(1000 / speed["ms"])
+            assert speed["share"] == pytest.approx(one["gflop"] * speed["per_s"] / one["matrix_gflops"])
+        assert f"| {one['title']} | {one['product']['ms']:.1f} ms |" in result.stdout
+    parts = numbers["parts"]
+    assert sum(parts.values()) == pytest.approx(1)
+    assert {
+        "attention",
+        "MLP",
+        "norms",
+        "second ACT pass",
+        "optimizer",
+        "loss",
+        "loader",
+        "logging",
+        "evaluation",
+    } < set(parts)
 
 
-def test_a_size_that_is_none_is_refused() -> None:
+def test_a_row_that_is_none_is_refused() -> None:
     result = subprocess.run(
-        [sys.executable, str(BENCHMARK), "--sizes", "5x5"], capture_output=True, text=True, check=False
+        [sys.executable, str(BENCHMARK), "--rows", "5x5"], capture_output=True, text=True, check=False
     )
     assert result.returncode == 2
-    assert f"'5x5' is none of {', '.join(SIZES)}" in result.stderr
+    assert f"'5x5' is none of {', '.join(WORKLOADS)}" in result.stderr
