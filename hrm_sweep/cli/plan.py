@@ -87,6 +87,8 @@ def _planned(words: list[str], jobs: int | None, how: Calibrate, say: Callable[[
     from hrm_sweep.sweep.space import DEFAULT_SPACE, is_space, load_space, space_from_mapping
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.space_plan import plan_one, plan_space
+    from hrm_sweep.sweep.storage import chosen_storage
+    from hrm_sweep.sweep.transfer import with_points_of
 
     rest = list(words)
     source = rest.pop(0) if rest and "=" not in rest[0] else DEFAULT_SPACE
@@ -103,6 +105,8 @@ def _planned(words: list[str], jobs: int | None, how: Calibrate, say: Callable[[
         space = space_from_mapping(changed, f"{source} with {shlex.join(rest)}")
     if jobs is not None:
         space = space.model_copy(update={"resources": space.resources.model_copy(update={"jobs": jobs})})
+    if space.first_from is not None:
+        space, _ = with_points_of(space, chosen_storage(None), None)
     report = lint_space(space, source, build=False)
     if (puzzles := deciding_puzzles(space, report.combinations)) is not None:  # as `run` will have it
         space, report = space.with_overrides({EVAL_PUZZLES: puzzles}), as_decided(report, puzzles)

@@ -50,6 +50,10 @@ def run(
         str | None,
         typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
     ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="Try the five best configurations of this study first.", autocompletion=studies),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the sampler and, with its number, of each trial.")] = None,
     stop_after_same_cause: Annotated[
         int | None,
@@ -92,7 +96,7 @@ def run(
     space, where = _space(list(arguments or []), study, url)
     measuring = _measuring(list(arguments or []), jobs, is_shipped=study is None)
     space = with_options(
-        space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
+        space, where, trials=trials, jobs=jobs, study=study, like=like, stop_after_same_cause=stop_after_same_cause
     )
     place = place_of(engine, workers, threads, address, time_limit, partition, artifacts)
     fleet = Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
@@ -193,6 +197,7 @@ def with_options(  # each option is one of the command line
     jobs: str | None,
     trials: int | None = None,
     study: str | None = None,
+    like: str | None = None,
     stop_after_same_cause: int | None = None,
 ) -> SearchSpace:
     """The space with the options of the command line in it, checked as if they had been written there."""
@@ -203,6 +208,8 @@ def with_options(  # each option is one of the command line
     if study is not None:
         require_name(study, "--study")
         content["name"] = study
+    if like is not None:
+        content["first_from"] = {"from_study": like}
     if trials is not None:
         content["budget"]["trials"] = trials
     if stop_after_same_cause is not None:
@@ -251,11 +258,15 @@ def run_space(
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.space_plan import plan_space
     from hrm_sweep.sweep.storage import patiently
-    from hrm_sweep.sweep.study import create_or_continue, require_storage
+    from hrm_sweep.sweep.study import create_or_continue, known_space, require_storage
+    from hrm_sweep.sweep.transfer import with_points_of
 
     for number in _signals("SIGINT", "SIGTERM", "SIGUSR2"):
         signal.signal(number, _leave)
     require_storage(url)
+    space, notes = with_points_of(space, url, known_space(url, space.name))
+    for line in notes:
+        voice.progress.print(escape(line))
     report = lint_space(space, where)
     puzzles = deciding_puzzles(space, report.combinations)
     study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=puzzles)

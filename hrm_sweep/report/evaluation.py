@@ -21,7 +21,7 @@ from hrm_sweep.evaluation.scaling import Scaling, Speed
 from hrm_sweep.evaluation.share import Share
 from hrm_sweep.report.figures_html import Figure, figures
 from hrm_sweep.report.html import Html, element, page
-from hrm_sweep.report.study_sections import Cell, Grid
+from hrm_sweep.report.section import Cell, Grid
 from hrm_sweep.report.svg import Area, Chart, Line, line_chart
 from hrm_sweep.report.tables_html import table
 

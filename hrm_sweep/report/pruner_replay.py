@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hrm_sweep.evaluation.share import Share
-from hrm_sweep.report.study_sections import Cell, Grid
+from hrm_sweep.report.section import Cell, Grid
 from hrm_sweep.report.tables_text import terminal_table
 
 SCHEMA_VERSION = 1

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from hrm_sweep.report.study_sections import Grid
+from hrm_sweep.report.section import Grid
 
 
 def terminal_table(grid: Grid) -> Table:

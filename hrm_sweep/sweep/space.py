@@ -134,6 +134,31 @@ _PRUNERS_SCHEMA = {
 }
 
 
+_FIRST_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "object"}},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "from_study": {"type": "string"},
+                "top": {"type": "integer", "minimum": 1},
+                "storage": {"type": "string"},
+            },
+            "required": ["from_study"],
+        },
+    ]
+}
+
+
+class FromStudy(Part):
+    """`first: {from_study: NAME, top: 5}`: the best trials of another study, in the same storage unless it is given."""
+
+    from_study: str
+    top: PositiveInt = 5
+    storage: str | None = None
+
+
 class SearchSpace(Part):
     """A study to be: which RunConfig keys vary, from which base, and everything else that decides a study.
 
@@ -145,7 +170,9 @@ class SearchSpace(Part):
     overrides: Annotated[dict[str, Any], BeforeValidator(_read_overrides)] = Field(default_factory=dict)
     objective: Objective = Objective()
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
-    first: tuple[dict[str, Scalar], ...] = ()
+    first: Annotated[tuple[dict[str, Scalar], ...], WithJsonSchema(_FIRST_SCHEMA)] = ()
+    first_from: FromStudy | None = None
+    """Where points of `first` come from: in a file, `first` itself says it. `sweep.transfer` looks them up."""
     sampler: AnySampler = Tpe()
     pruner: Annotated[
         dict[str, Pruner],
@@ -165,6 +192,13 @@ class SearchSpace(Part):
     """Of a study that confirms another one, which `hrm-sweep confirm` makes."""
     remedies: StrictBool = False
     """Whether the remedy of a trial that was pruned or failed is tried as a trial of its own, at most one a rule."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_may_name_a_study(cls, values: Any) -> Any:
+        if isinstance(values, Mapping) and "from_study" in (values.get("first") or ()):
+            return {**values, "first": (), "first_from": values["first"]}
+        return values
 
     def order(self) -> list[str]:
         """Parameter names, each after those that its `when` looks at."""
@@ -223,10 +257,21 @@ class SearchSpace(Part):
 
     def identity(self) -> dict[str, Any]:
         """What makes trials of two calls comparable: all but name, budget, what ends the study, resources, seed,
-        tracker, what failures do, and how many condemned trials go on: the value of one that does is as true as that of
-        any other."""
+        tracker, what failures do, where first points come from, and how many condemned trials go on: the value of one
+        that does is as true as that of any other."""
         may_change = dict.fromkeys(
-            ("name", "budget", "stop_when", "resources", "retry", "remedies", "stop_after_same_cause", "audit"), True
+            (
+                "name",
+                "budget",
+                "stop_when",
+                "resources",
+                "retry",
+                "remedies",
+                "stop_after_same_cause",
+                "audit",
+                "first_from",
+            ),
+            True,
         )
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         for part in ("base", "overrides"):
@@ -278,7 +323,7 @@ def space_from_mapping(values: Mapping[str, Any], where: str) -> SearchSpace:
     try:
         space = SearchSpace.model_validate(values)
     except ValidationError as error:
-        lines = [_without_sampler_kind(line) for line in explained(error, _known_names())]
+        lines = [_as_in_the_file(line) for line in explained(error, _known_names())]
         raise SpaceError("\n".join(f"{where}: {line}" for line in lines)) from None
     problems = list(_problems(space))
     if problems:
@@ -298,8 +343,10 @@ def require_name(name: str, where: str) -> None:
         raise SpaceError(f"{where}: {name!r} cannot be the name of a folder on Windows; choose another one")
 
 
-def _without_sampler_kind(line: str) -> str:
-    """pydantic puts the kind of sampler into the key: `sampler.tpe.seed` is `sampler.seed` in the file."""
+def _as_in_the_file(line: str) -> str:
+    """pydantic puts the kind of sampler into the key: `sampler.tpe.seed` is `sampler.seed` in the file; and a study to
+    begin with stands under `first`."""
+    line = re.sub(r"^first_from\b", "first", line)
     return re.sub(r"^sampler\.(?!name)[a-z_]+([.:])", r"sampler\1", line)
 
 
@@ -312,6 +359,7 @@ def _known_names() -> list[str]:
         StopWhen,
         Resources,
         Tpe,
+        FromStudy,
         *PRUNERS.values(),
     ]
     return sorted({name for kind in kinds for name in kind.model_fields} | {str(cause) for cause in Cause})

@@ -3,7 +3,7 @@
     python tests/benchmarks/act_steps_and_cycles.py [--repeat 3] [PRESET] [key=value ...]
 
 Prints the table of docs/planning.md beside the multiples that `hrm-sweep plan` reckons with; the best of `--repeat`
-measurements, because other programs only ever make it slower. Two threads; takes about a minute.
+measurements, because other programs only ever make it slower. One thread; takes some minutes.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def main() -> None:
         os.environ["HRM_SWEEP_CACHE"] = folder
         for variation in VARIATIONS:
             one = varied(config, *variation)
-            shape = Shape(one, puzzles.train, Setting(1, None))
+            shape = Shape(one, puzzles.train, Setting(1, 1))
             speeds = [measured_speed(shape, [one]) for _ in range(arguments.repeat)]
             plan = plan_run(one, puzzles)
             step = min(speed.measured[0].step_s / speed.measured[0].point.batch for speed in speeds)

@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 BENCHMARK = Path(__file__).with_name("plan_accuracy.py")
 SMALL = ("arch.hidden_size=16", "arch.num_heads=2", "arch.H_layers=1", "arch.L_layers=1", "eval_puzzles=8")
 
 
+@pytest.mark.proof
 def test_it_prints_predicted_beside_measured_and_how_many_are_near(tmp_path: Path) -> None:
     out = tmp_path / "accuracy.json"
     words = ["--spaces", "learning_rate_and_batch", "--trials", "1", "--seconds", "0.5", "--json", str(out), *SMALL]
