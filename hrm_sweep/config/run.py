@@ -339,7 +339,7 @@ def _epochs_of_stages(stages: object) -> list[int]:
     if not isinstance(stages, list | tuple):
         return []
     found = [stage.get("epochs") if isinstance(stage, Mapping) else getattr(stage, "epochs", None) for stage in stages]
-    return [int(epochs) for epochs in found if _is_whole(epochs)] if all(map(_is_whole, found)) else []
+    return [int(epochs) for epochs in found if epochs is not None] if all(map(_is_whole, found)) else []
 
 
 def dotted_keys(section: type[BaseModel] = RunConfig, prefix: str = "") -> Iterator[str]:

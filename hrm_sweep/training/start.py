@@ -13,6 +13,7 @@ from hrm_sweep.model.checkpoint import load_weights
 from hrm_sweep.model.hrm import HRM
 
 _SHOWN = 5
+_MODULES = ("inner.H_level.", "inner.L_level.")
 _TABLE = "inner.puzzle_emb.weights"
 
 
@@ -20,14 +21,16 @@ def start_from(model: HRM, checkpoint: Path) -> Iterator[str]:
     """Put into `model` what fits it of a checkpoint, by name and shape; yields a line for the log on what did, and one
     for each part that did not and so begins as in any new run.
 
-    Raises CheckpointError when the file cannot be read, or when nothing in it fits.
+    Raises CheckpointError when the file cannot be read, or when nothing of its two recurrent modules fits: a bias of
+    the Q head has the same shape in every model.
     """
     given, own = load_weights(checkpoint), model.state_dict()
     fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
-    if not fitting:
+    if not any(name.startswith(_MODULES) for name in fitting):
         raise CheckpointError(
-            f"{checkpoint}: init_from: none of its {len(given)} tensors has the name and shape of one of this model; "
-            f"{next(_differences(given, own), '')}; use its architecture, or leave init_from out"
+            f"{checkpoint}: init_from: no weight of its H and L modules has the name and shape of one of this model; "
+            f"{next(_differences(given, own), '')}; use its architecture (arch.hidden_size and the like), or leave "
+            "init_from out"
         )
     with torch.no_grad():
         for name, tensor in fitting.items():

@@ -96,7 +96,7 @@ def test_the_first_step_of_a_stage_takes_fresh_puzzles(
     assert oldest[23] <= 3
 
 
-@pytest.mark.parametrize("stopped_at", [13, 20, 21, 40, 47])
+@pytest.mark.parametrize("stopped_at", [13, 20, 47])
 def test_it_resumes_bit_for_bit_at_any_step(
     tmp_path: Path, sudoku_4x4: Path, finished: RunDirectory, stopped_at: int
 ) -> None:
@@ -153,7 +153,7 @@ def test_the_diagnosis_knows_the_stage_and_the_page_shows_where_it_began(finishe
 def test_a_healthy_run_in_stages_is_called_healthy(tmp_path: Path, sudoku_4x4: Path) -> None:
     """The ACT limit goes from 1 over 2 to 6, and every puzzle takes other numbers of steps afterwards."""
     stages = [
-        {"epochs": epochs, "overrides": {"arch.halt_max_steps": limit}} for epochs, limit in ((6, 1), (6, 2), (12, 6))
+        {"epochs": epochs, "overrides": {"arch.halt_max_steps": limit}} for epochs, limit in ((4, 1), (4, 2), (8, 6))
     ]
     changes = {"arch.hidden_size": 32, "global_batch_size": 50, "log_interval": 10, "eval_puzzles": 100, "lr": 2e-3}
     config = small_config(sudoku_4x4, **changes, stages=stages, puzzle_emb_lr=1e-4, weight_decay=0.1)
@@ -165,5 +165,5 @@ def test_a_healthy_run_in_stages_is_called_healthy(tmp_path: Path, sudoku_4x4: P
             f.rule for f in found.findings if f.verdict is Verdict.FIRED and f.severity.value in ("warning", "error")
         ]
         assert blamed == []
-        rows = [row for row in read_metrics(directory.metrics) if row.step <= 280]  # soon after the second border
+        rows = [row for row in read_metrics(directory.metrics) if row.step <= 190]  # soon after the second border
         directory.metrics.write_text("".join(row.to_json() + "\n" for row in rows))

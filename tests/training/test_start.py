@@ -64,7 +64,7 @@ def test_weights_none_of_which_fit_are_refused(tmp_path: Path, sudoku_4x4: Path)
     narrow = {"arch.hidden_size": 32, "arch.num_heads": 2}
     status = run_training(config_from(OFFICIAL, sudoku_4x4, **narrow), RunDirectory(tmp_path / "run"), threads=1)
     assert (status.state, status.cause) == (State.FAILED, Cause.CONFIG)
-    assert "init_from: none of its" in str(status.message)
+    assert "init_from: no weight of its H and L modules" in str(status.message)
 
 
 def test_a_missing_file_is_named_before_anything_is_written(tmp_path: Path, sudoku_4x4: Path) -> None:
