@@ -48,6 +48,19 @@ DEFAULT_SPACE = "quickstart"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _TAKEN_NAMES = {"runs", "artifacts"}  # folders of their own under trials/
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # what Windows takes for a device
+_MAY_CHANGE = (
+    "name",
+    "budget",
+    "stop_when",
+    "resources",
+    "retry",
+    "remedies",
+    "stop_after_same_cause",
+    "audit",
+    "first_from",
+)
+"""Of a space, what a study that goes on may have otherwise than before; besides, the sampler's seed."""
+
 _METRICS = Literal["exact_accuracy", "accuracy", "loss", "lm_loss"]
 
 
@@ -256,24 +269,11 @@ class SearchSpace(Part):
         )
 
     def identity(self) -> dict[str, Any]:
-        """What makes trials of two calls comparable: all but name, budget, what ends the study, resources, seed,
-        tracker, what failures do, where first points come from, and how many condemned trials go on: the value of one
-        that does is as true as that of any other."""
-        may_change = dict.fromkeys(
-            (
-                "name",
-                "budget",
-                "stop_when",
-                "resources",
-                "retry",
-                "remedies",
-                "stop_after_same_cause",
-                "audit",
-                "first_from",
-            ),
-            True,
+        """What makes trials of two calls comparable: all but what `_MAY_CHANGE` names, the seed and the tracker. Of
+        `audit` too: the value of a condemned trial that went on is as true as that of any other."""
+        content = self.frozen().model_dump(
+            mode="json", exclude={**dict.fromkeys(_MAY_CHANGE, True), "sampler": {"seed"}}
         )
-        content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         for part in ("base", "overrides"):
             content[part] = {key: value for key, value in content[part].items() if key != "tracker"}
         content["parameters"] = {
