@@ -7,6 +7,7 @@
 #   make docs    write the generated pages again
 #   make proof   the long proofs: the package built, installed and used elsewhere
 #   make bench   speed of train steps and evaluations beside a plain reading of the specification, on this machine
+#   make story   one study from plan to confirmation: writes docs/story.md, its pictures and the README's part of it
 #   make clean   remove .venv and all caches; studies and runs under trials/ stay
 
 PYTHON ?= python3
@@ -21,7 +22,7 @@ MADE_FOR := $(VENV)/.made-for
 
 $(shell test -x $(BIN)/python && test "$$(cat $(MADE_FOR) 2>/dev/null || pwd -P)" = "$$(pwd -P)" || rm -f $(READY))
 
-.PHONY: sweep test check fix docs proof bench clean
+.PHONY: sweep test check fix docs proof bench story clean
 
 sweep: $(READY)
 	$(BIN)/hrm-sweep run $(ARGS)
@@ -48,6 +49,9 @@ proof: $(READY)
 
 bench: $(READY)
 	$(BIN)/python tests/benchmarks/speed.py $(ARGS)
+
+story: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python docs/story.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist
