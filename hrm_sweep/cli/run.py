@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from hrm_sweep.sweep.conduct import Conducted, Wish
+    from hrm_sweep.sweep.early import EarlyWorker
     from hrm_sweep.sweep.engines.base import Place
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
@@ -85,17 +86,20 @@ def run(
 
     Example: hrm-sweep run act_and_cycles epochs=80 --trials 30
     """
-    from hrm_sweep.sweep.storage import quiet_optuna
+    from hrm_sweep.sweep.early import early_worker
 
-    quiet_optuna()
-    url = storage_url(storage)
-    space, where = _space(list(arguments or []), study, url)
-    space = _with_options(
-        space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
-    )
-    place = _place(engine, workers, threads, address, time_limit, partition, artifacts)
-    fleet = _Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
-    sys.exit(_run(space, where, url, seed, fleet, _Voice.of(as_json)))
+    with early_worker(wanted=engine == "local" and jobs != "0") as early:
+        from hrm_sweep.sweep.storage import quiet_optuna
+
+        quiet_optuna()
+        url = storage_url(storage)
+        space, where = _space(list(arguments or []), study, url)
+        space = _with_options(
+            space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
+        )
+        place = _place(engine, workers, threads, address, time_limit, partition, artifacts)
+        fleet = _Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0", early=early)
+        sys.exit(_run(space, where, url, seed, fleet, _Voice.of(as_json)))
 
 
 @dataclass(frozen=True)
@@ -117,6 +121,7 @@ class _Fleet:
 
     hours          after which no trial is started; None leaves it to the space.
     starts_trials  false where the study is only made.
+    early          a process that is loading what the first worker on this machine needs.
     """
 
     engine: str
@@ -126,6 +131,7 @@ class _Fleet:
     artifacts: str | None
     hours: float | None
     starts_trials: bool
+    early: EarlyWorker | None
 
 
 def _place(
@@ -255,6 +261,7 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
         needs_gpu=needs_gpu(configs),
         place=fleet.place,
         artifacts=fleet.artifacts,
+        early=fleet.early,
     )
     engine = make_engine(fleet.engine, plan)
     began = time.monotonic()
