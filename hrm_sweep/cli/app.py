@@ -13,6 +13,7 @@ from hrm_sweep.cli.doctor import doctor
 from hrm_sweep.cli.fix import fix
 from hrm_sweep.cli.operate import reap, retry, status, stop
 from hrm_sweep.cli.output import Verbs, overview
+from hrm_sweep.cli.plan import plan
 from hrm_sweep.cli.report import report
 from hrm_sweep.cli.run import run
 from hrm_sweep.cli.show import show
@@ -29,6 +30,7 @@ app = typer.Typer(
 )
 app.callback(invoke_without_command=True)(overview)
 app.command()(run)
+app.command()(plan)
 app.command()(train)
 app.command()(diagnose)
 app.command()(fix)

@@ -34,6 +34,11 @@ def presets(context: typer.Context, incomplete: str) -> list[str]:
     return _offered([*names, *_yaml_files(incomplete), *_runs(incomplete)], incomplete)
 
 
+def plannable(context: typer.Context, incomplete: str) -> list[str]:
+    """Search spaces and whatever can be trained, for the first word of `plan`."""
+    return sorted({*spaces(context, incomplete), *presets(context, incomplete)})[:_MOST]
+
+
 def run_directories(incomplete: str) -> list[str]:
     """Folders that are runs, and those on the way to them."""
     return _offered(_runs(incomplete or ("trials/" if Path("trials").is_dir() else "")), incomplete)

@@ -20,12 +20,12 @@ from hrm_sweep.cli.studies import storage_url, study_command
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from hrm_sweep.planning.study_plan import StudyPlan
     from hrm_sweep.sweep.conduct import Conducted, Wish
     from hrm_sweep.sweep.early import EarlyWorker
     from hrm_sweep.sweep.engines.base import Place
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
-    from hrm_sweep.sweep.space_lint import SpaceReport
     from hrm_sweep.sweep.streak import Streak
     from hrm_sweep.sweep.study import Study
 
@@ -50,6 +50,10 @@ def run(
     storage: Annotated[
         str | None,
         typer.Option(help="URL of the database (default: sqlite:///trials/optuna.db, or HRM_SWEEP_STORAGE)."),
+    ] = None,
+    like: Annotated[
+        str | None,
+        typer.Option(help="Try the five best configurations of this study first.", autocompletion=studies),
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of the sampler and, with its number, of each trial.")] = None,
     stop_after_same_cause: Annotated[
@@ -94,12 +98,13 @@ def run(
         quiet_optuna()
         url = storage_url(storage)
         space, where = _space(list(arguments or []), study, url)
+        measuring = _measuring(list(arguments or []), jobs, is_shipped=study is None)
         space = _with_options(
-            space, where, trials=trials, jobs=jobs, study=study, stop_after_same_cause=stop_after_same_cause
+            space, where, trials=trials, jobs=jobs, study=study, like=like, stop_after_same_cause=stop_after_same_cause
         )
         place = _place(engine, workers, threads, address, time_limit, partition, artifacts)
         fleet = _Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0", early=early)
-        sys.exit(_run(space, where, url, seed, fleet, _Voice.of(as_json)))
+        sys.exit(_run(space, where, url, seed, fleet, measuring, _Voice.of(as_json)))
 
 
 @dataclass(frozen=True)
@@ -198,6 +203,7 @@ def _with_options(  # each option is one of the command line
     trials: int | None,
     jobs: str | None,
     study: str | None,
+    like: str | None,
     stop_after_same_cause: int | None,
 ) -> SearchSpace:
     """The space with the options of the command line in it, checked as if they had been written there."""
@@ -208,6 +214,8 @@ def _with_options(  # each option is one of the command line
     if study is not None:
         require_name(study, "--study")
         content["name"] = study
+    if like is not None:
+        content["first_from"] = {"from_study": like}
     if trials is not None:
         content["budget"]["trials"] = trials
     if stop_after_same_cause is not None:
@@ -219,40 +227,56 @@ def _with_options(  # each option is one of the command line
     return space_from_mapping(content, where)
 
 
-def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, voice: _Voice) -> int:
+def _measuring(arguments: list[str], jobs: str | None, *, is_shipped: bool) -> str | None:
+    """The command that measures what such a study takes here; None where its space stands in the study alone."""
+    has_source = bool(arguments) and "=" not in arguments[0]
+    if not has_source and not is_shipped:
+        return None
+    at_once = ["--jobs", jobs] if jobs and jobs.isdecimal() and jobs != "0" else []
+    return shlex.join(["hrm-sweep", "plan", *arguments, *at_once])
+
+
+def _run(
+    space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fleet, measuring: str | None, voice: _Voice
+) -> int:
     from rich.markup import escape
 
     from hrm_sweep.cli.run_display import shown_study
+    from hrm_sweep.planning.calibration import Calibrate
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
-    from hrm_sweep.sweep.deciding import deciding_puzzles
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
     from hrm_sweep.sweep.space_lint import lint_space
+    from hrm_sweep.sweep.space_plan import plan_space
     from hrm_sweep.sweep.storage import patiently
-    from hrm_sweep.sweep.study import create_or_continue, require_storage
+    from hrm_sweep.sweep.study import create_or_continue, known_space, require_storage
+    from hrm_sweep.sweep.transfer import with_points_of
 
     for number in _signals("SIGINT", "SIGTERM", "SIGUSR2"):
         signal.signal(number, _leave)
     require_storage(url)
+    space, notes = with_points_of(space, url, known_space(url, space.name))
+    for line in notes:
+        voice.progress.print(escape(line))
     report = lint_space(space, where)
-    puzzles = deciding_puzzles(space, report.combinations)
-    study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=puzzles)
+    study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=report.eval_puzzles)
     configs = [one.config for one in report.combinations]
     resources = study.space.resources
     if fleet.engine in BEYOND_THIS_MACHINE:
-        share = share_elsewhere(resources, configs, fleet.workers, fleet.threads)
+        share, speed = share_elsewhere(resources, configs, fleet.workers, fleet.threads), None
     else:
-        share = share_out(resources, configs)
+        share, speed = share_out(resources, configs), Calibrate.NEVER
+    plan = plan_space(study.space, report, share, speed)
     hours = study.space.budget.hours if fleet.hours is None else fleet.hours
-    _announce(study, report, share, hours, voice)
+    _announce(study, plan, share, hours, measuring, voice)
     if not fleet.starts_trials:
         worker = study_command(study, "worker", "--study", study.name)
         voice.results.print(f"no trial is started here; on each host that is to run some: {escape(worker)}")
         return 0
     until = None if hours is None else time.time() + 3600 * hours
-    plan = WorkerPlan(
+    work = WorkerPlan(
         study,
         share.threads,
         until,
@@ -263,7 +287,7 @@ def _run(space: SearchSpace, where: str, url: str, seed: int | None, fleet: _Fle
         artifacts=fleet.artifacts,
         early=fleet.early,
     )
-    engine = make_engine(fleet.engine, plan)
+    engine = make_engine(fleet.engine, work)
     began = time.monotonic()
     if patiently(lambda: account(study)).is_reached:
         voice.progress.print("the budget was reached before: nothing to run; --trials N makes it larger")
@@ -299,10 +323,14 @@ def _fetch_best(study: Study, artifacts: str) -> None:
             raise StorageError(f"{artifacts}: the best trial could not be fetched: {error}") from None
 
 
-def _announce(study: Study, report: SpaceReport, share: Share, hours: float | None, voice: _Voice) -> None:
+def _announce(
+    study: Study, plan: StudyPlan, share: Share, hours: float | None, measuring: str | None, voice: _Voice
+) -> None:
     """What will be done, and what should be known before it is."""
-    from hrm_sweep.sweep.deciding import EVAL_PUZZLES, largest_share
-    from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
+    from rich.markup import escape
+
+    from hrm_sweep.planning.lint import Kind, Level
+    from hrm_sweep.report.plan_text import short_lines
     from hrm_sweep.sweep.storage import shown
 
     console, space, budget = voice.progress, study.space, study.space.budget
@@ -314,21 +342,15 @@ def _announce(study: Study, report: SpaceReport, share: Share, hours: float | No
         f"{share.threads} thread{'s' if share.threads > 1 else ''} each, "
         f"sampler {space.sampler.name}, seed {space.sampler.seed}"
     )
-    console.print(
-        f"varies {', '.join(space.parameters)}; {len(report.combinations)} combinations looked at, all can start"
-    )
+    console.print(f"varies {', '.join(space.parameters)}; {len(plan.runs)} combinations looked at, all can start")
     console.print(f"storage {shown(study.storage_url)}, runs in {study.folder}")
-    evaluation = largest_share(report.combinations, space.overrides.get(EVAL_PUZZLES))
-    console.print(
-        f"evaluations take at most {evaluation:.1%} of the arithmetic of a trial (eval_puzzles, eval_interval)"
-    )
-    facts, warnings = forecast(zero_rule_firings(space.pruner, report.combinations))
-    for line in facts:
+    for line in short_lines(plan, measuring):
         console.print(line)
-    for line in warnings:
-        voice.results.print(f"[bold red]WARNING[/bold red] {line}")
-    for line in report.warnings:
-        voice.results.print(f"[yellow]warning[/yellow] {line}")
+    for finding in plan.findings:
+        if finding.level is Level.WARNING:
+            badly = finding.kind is Kind.CANNOT_BE_JUDGED
+            word = "[bold red]WARNING[/bold red]" if badly else "[yellow]warning[/yellow]"
+            voice.results.print(f"{word} {escape(finding.message)}")
 
 
 def _conclude(study: Study, ended: Conducted, seconds: float, voice: _Voice) -> int:

@@ -24,9 +24,14 @@ def subset_indices(subset: Subset, n_examples: int, eval_puzzles: int) -> NDArra
     """Sorted indices into the test examples. The two subsets never overlap; selection has
     min(eval_puzzles, n_examples // 2) of them, but at least one where there is any."""
     order = np.random.default_rng(_SEED).permutation(n_examples)
-    chosen = min(eval_puzzles, max(1, n_examples // 2))
+    chosen = selection_size(n_examples, eval_puzzles)
     picked = order[:chosen] if subset == "selection" else order[chosen : chosen + HOLDOUT_LIMIT]
     return np.sort(picked)
+
+
+def selection_size(n_examples: int, eval_puzzles: int) -> int:
+    """How many of the test examples decide, where there are any."""
+    return min(eval_puzzles, max(1, n_examples // 2))
 
 
 def evenly_spaced(n_examples: int, puzzles: int) -> NDArray[np.int64]:

@@ -1,6 +1,7 @@
 """What is wrong with a configuration before a second is spent on it: a look at the config and at the facts of its data.
 
 An error means that the run cannot start. A warning means that it starts, and that somebody will wonder afterwards.
+Advice is for those who plan: true, and no fault.
 """
 
 from __future__ import annotations
@@ -24,15 +25,26 @@ _LOST_STEPS = 0.02  # share of the schedule that dropped partial batches may cos
 class Level(StrEnum):
     ERROR = "error"
     WARNING = "warning"
+    ADVICE = "advice"
+
+
+class Kind(StrEnum):
+    """What becomes of a run, or of a study, with such a fault."""
+
+    CANNOT_WORK = "cannot work"
+    CANNOT_BE_JUDGED = "cannot be judged"
+    WASTEFUL = "wasteful"
 
 
 @dataclass(frozen=True)
 class LintFinding:
-    """One thing that is wrong with a configuration. `key` is the dotted RunConfig key to change."""
+    """One thing that is wrong with a configuration. `key` is the dotted key to change; the message ends with the
+    remedy."""
 
     level: Level
     key: str
     message: str
+    kind: Kind = Kind.CANNOT_WORK
 
     def __str__(self) -> str:
         return f"{self.level}: {self.key}: {self.message}"
@@ -82,6 +94,7 @@ def _length_findings(config: RunConfig, train: SplitMetadata, length: RunLength)
             "eval_interval",
             f"{length.scheduled_steps - steps} of {length.scheduled_steps} steps are lost, because the last, partial "
             f"batch of each of {length.intervals} evaluation intervals is dropped; a longer interval loses fewer",
+            Kind.WASTEFUL,
         )
 
 

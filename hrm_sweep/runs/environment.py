@@ -52,7 +52,7 @@ def describe_environment(
     """The environment of this process; what only torch knows is handed in."""
     return Environment(
         python=sys.version.split()[0],
-        packages={name: version for name in _PACKAGES if (version := _version(name))},
+        packages={name: version for name in _PACKAGES if (version := package_version(name))},
         host=socket.gethostname(),
         platform=platform.platform(),
         commit=_commit(),
@@ -65,7 +65,7 @@ def describe_environment(
     )
 
 
-def _version(package: str) -> str | None:
+def package_version(package: str) -> str | None:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

@@ -7,10 +7,13 @@ on different puzzles. So it cannot follow the cycles or ACT steps of a trial; th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
-from hrm_sweep.planning.evaluation_share import affordable_puzzles, evaluation_share
+from hrm_sweep.planning.evaluation_share import affordable_puzzles
 from hrm_sweep.sweep.space import SearchSpace
-from hrm_sweep.sweep.space_lint import Combination
+
+if TYPE_CHECKING:
+    from hrm_sweep.sweep.space_lint import Combination
 
 EVAL_PUZZLES = "eval_puzzles"
 
@@ -27,18 +30,6 @@ def deciding_puzzles(space: SearchSpace, combinations: Iterable[Combination]) ->
     if not leaves_open(space):
         return None
     return min((affordable_puzzles(one.config, _rows_per_interval(one)) for one in combinations), default=None)
-
-
-def largest_share(combinations: Iterable[Combination], puzzles: int | None) -> float:
-    """The largest share of a trial that evaluations take, in any combination, with so many puzzles, or as many as each
-    says."""
-    return max(
-        (
-            evaluation_share(one.config, _rows_per_interval(one), puzzles or one.config.eval_puzzles)
-            for one in combinations
-        ),
-        default=0.0,
-    )
 
 
 def _rows_per_interval(combination: Combination) -> int:

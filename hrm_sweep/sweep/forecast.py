@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hrm_sweep.planning.lint import FEW_STEPS
+from hrm_sweep.planning.lint import FEW_STEPS, Kind, Level, LintFinding
 from hrm_sweep.sweep.pruners import Pruner
 from hrm_sweep.sweep.pruners.zero_accuracy import ZeroAccuracy
 from hrm_sweep.sweep.space_lint import Combination
@@ -61,11 +61,11 @@ def _firing(rule: ZeroAccuracy, combination: Combination) -> Firing:
     )
 
 
-def forecast(firings: list[Firing]) -> tuple[list[str], list[str]]:
+def forecast(firings: list[Firing]) -> tuple[list[str], list[LintFinding]]:
     """What to say about these firings: plain facts, and warnings."""
     facts = [_spelled(firing) for firing in _ends(firings)]
     early = [firing for firing in firings if firing.is_early]
-    warnings = []
+    warnings: list[LintFinding] = []
     if early:
         worst = early[0]
         because = (
@@ -73,10 +73,11 @@ def forecast(firings: list[Firing]) -> tuple[list[str], list[str]]:
             if worst.step < worst.warmup_steps
             else f"before optimizer step {FEW_STEPS}"
         )
-        warnings.append(
+        said = (
             f"the zero rule fires at optimizer step {worst.step} (epoch {worst.epoch}, batch {worst.batch}), "
             f"{because}: it will kill healthy runs; {HEALTHY_RUNS}"
         )
+        warnings.append(LintFinding(Level.WARNING, "pruner.zero_accuracy", said, Kind.CANNOT_BE_JUDGED))
     return facts, warnings
 
 

@@ -114,6 +114,10 @@ def _read_overrides(values: Any) -> Any:
     return flat
 
 
+def _names_a_study(first: Any) -> bool:
+    return isinstance(first, Mapping) and "from_study" in first
+
+
 def _write_pruners(pruners: Mapping[str, Pruner]) -> dict[str, Any]:
     return {name: pruner.model_dump(mode="json") for name, pruner in pruners.items()}
 
@@ -123,6 +127,31 @@ _PRUNERS_SCHEMA = {
     "additionalProperties": False,
     "properties": {name: {"anyOf": [kind.model_json_schema(), {"type": "null"}]} for name, kind in PRUNERS.items()},
 }
+
+
+_FIRST_SCHEMA = {
+    "anyOf": [
+        {"type": "array", "items": {"type": "object"}},
+        {
+            "type": "object",
+            "additionalProperties": False,
+            "properties": {
+                "from_study": {"type": "string"},
+                "top": {"type": "integer", "minimum": 1},
+                "storage": {"type": "string"},
+            },
+            "required": ["from_study"],
+        },
+    ]
+}
+
+
+class FromStudy(Part):
+    """`first: {from_study: NAME, top: 5}`: the best trials of another study, in the same storage unless it is given."""
+
+    from_study: str
+    top: PositiveInt = 5
+    storage: str | None = None
 
 
 class SearchSpace(Part):
@@ -136,7 +165,9 @@ class SearchSpace(Part):
     overrides: Annotated[dict[str, Any], BeforeValidator(_read_overrides)] = Field(default_factory=dict)
     objective: Objective = Objective()
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
-    first: tuple[dict[str, Scalar], ...] = ()
+    first: Annotated[tuple[dict[str, Scalar], ...], WithJsonSchema(_FIRST_SCHEMA)] = ()
+    first_from: FromStudy | None = None
+    """Where points of `first` come from: in a file, `first` itself says it. `sweep.transfer` looks them up."""
     sampler: AnySampler = Tpe()
     pruner: Annotated[
         dict[str, Pruner],
@@ -150,6 +181,12 @@ class SearchSpace(Part):
     stop_after_same_cause: PositiveInt | None = None
     remedies: StrictBool = False
     """Whether the remedy of a trial that was pruned or failed is tried as a trial of its own, at most one a rule."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _first_may_name_a_study(cls, values: Any) -> Any:
+        first = values.get("first") if isinstance(values, Mapping) else None
+        return {**values, "first": (), "first_from": first} if _names_a_study(first) else values
 
     def order(self) -> list[str]:
         """Parameter names, each after those that its `when` looks at."""
@@ -206,7 +243,9 @@ class SearchSpace(Part):
     def identity(self) -> dict[str, Any]:
         """What makes trials of two calls comparable: all but name, budget, resources, seed, tracker, and what failures
         do."""
-        may_change = dict.fromkeys(("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause"), True)
+        may_change = dict.fromkeys(
+            ("name", "budget", "resources", "retry", "remedies", "stop_after_same_cause", "first_from"), True
+        )
         content = self.frozen().model_dump(mode="json", exclude={**may_change, "sampler": {"seed"}})
         for part in ("base", "overrides"):
             content[part] = {key: value for key, value in content[part].items() if key != "tracker"}
@@ -215,6 +254,27 @@ class SearchSpace(Part):
             for name, one in content["parameters"].items()
         }
         return content
+
+
+def is_space(source: str) -> bool:
+    """Whether this names a search space, shipped or a file with `parameters`, rather than a configuration.
+
+    Raises SpaceError when there is neither of this name.
+    """
+    path = Path(source)
+    if source in space_names() or source in preset_names() or path.is_dir():
+        return source in space_names()
+    if path.is_file():
+        try:
+            return "parameters" in read_yaml_mapping(path)
+        except ConfigError as error:
+            raise SpaceError(str(error)) from None
+    close = difflib.get_close_matches(source, [*space_names(), *preset_names()], n=1)
+    hint = f"; did you mean {close[0]}?" if close else ""
+    raise SpaceError(
+        f"{source}: neither a search space ({', '.join(space_names())}), a preset ({', '.join(preset_names())}), a "
+        f"file nor a run directory{hint}"
+    )
 
 
 def load_space(source: str) -> SearchSpace:
@@ -236,7 +296,7 @@ def space_from_mapping(values: Mapping[str, Any], where: str) -> SearchSpace:
     try:
         space = SearchSpace.model_validate(values)
     except ValidationError as error:
-        lines = [_without_sampler_kind(line) for line in explained(error, _known_names())]
+        lines = [_as_in_the_file(line) for line in explained(error, _known_names())]
         raise SpaceError("\n".join(f"{where}: {line}" for line in lines)) from None
     problems = list(_problems(space))
     if problems:
@@ -256,13 +316,24 @@ def require_name(name: str, where: str) -> None:
         raise SpaceError(f"{where}: {name!r} cannot be the name of a folder on Windows; choose another one")
 
 
-def _without_sampler_kind(line: str) -> str:
-    """pydantic puts the kind of sampler into the key: `sampler.tpe.seed` is `sampler.seed` in the file."""
+def _as_in_the_file(line: str) -> str:
+    """pydantic puts the kind of sampler into the key: `sampler.tpe.seed` is `sampler.seed` in the file; and a study to
+    begin with stands under `first`."""
+    line = re.sub(r"^first_from\b", "first", line)
     return re.sub(r"^sampler\.(?!name)[a-z_]+([.:])", r"sampler\1", line)
 
 
 def _known_names() -> list[str]:
-    kinds: list[type[BaseModel]] = [SearchSpace, Parameter, Objective, Budget, Resources, Tpe, *PRUNERS.values()]
+    kinds: list[type[BaseModel]] = [
+        SearchSpace,
+        Parameter,
+        Objective,
+        Budget,
+        Resources,
+        Tpe,
+        FromStudy,
+        *PRUNERS.values(),
+    ]
     return sorted({name for kind in kinds for name in kind.model_fields} | {str(cause) for cause in Cause})
 
 

@@ -2,122 +2,150 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hrm_sweep.config import RunConfig
 from hrm_sweep.config.schedule import RunLength
-from hrm_sweep.data import SplitMetadata, open_folder
 from hrm_sweep.data.resolve import with_data
 from hrm_sweep.errors import ConfigError, SpaceError
-from hrm_sweep.planning.lint import Level, lint
+from hrm_sweep.planning.lint import Kind, Level, LintFinding, lint
+from hrm_sweep.planning.puzzle_facts import PuzzleFacts
+from hrm_sweep.sweep.deciding import EVAL_PUZZLES, deciding_puzzles
 from hrm_sweep.sweep.reachable import reachable_combinations
 from hrm_sweep.sweep.space import SearchSpace
 
 
 @dataclass(frozen=True)
 class Combination:
-    """One reachable combination that can start: the values that the space chose, its config and its length."""
+    """One reachable combination that can start: the values that the space chose, its config, its puzzles and its
+    length."""
 
     values: dict[str, Any]
     config: RunConfig
+    puzzles: PuzzleFacts
     length: RunLength
+
+    def deciding_by(self, puzzles: int | None) -> Combination:
+        """The same with so many puzzles in each evaluation; None leaves what its config says."""
+        if puzzles is None:
+            return self
+        config = self.config.model_copy(update={EVAL_PUZZLES: puzzles})
+        return dataclasses.replace(self, config=config)
 
 
 @dataclass(frozen=True)
 class SpaceReport:
-    """A search space whose every combination can start."""
+    """A search space whose every combination can start. The findings, none of them an error, say where they were
+    seen. `eval_puzzles` is how many test puzzles decide, also in the combinations, where the space leaves that open."""
 
     combinations: tuple[Combination, ...]
-    warnings: tuple[str, ...]
+    findings: tuple[LintFinding, ...]
+    eval_puzzles: int | None = None
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return tuple(finding.message for finding in self.findings)
 
 
 @dataclass
-class _Tally:
+class Tally:
     """How often one thing is wrong, and the first combination in which it was."""
 
     example: dict[str, Any]
-    message: str
+    finding: LintFinding
     count: int = 0
+
+    def seen_in(self, total: int) -> LintFinding:
+        """The finding, saying in how many of all combinations it is one."""
+        how_many = f"all {total}" if self.count == total else f"{self.count} of {total}"
+        said = f"{how_many} combinations, for example {spelled(self.example)}: {self.finding.message}"
+        return dataclasses.replace(self.finding, message=said)
 
 
 @dataclass
 class DataFacts:
-    """The facts of each data folder that configurations name, read (or the folder built) once."""
+    """The facts of each data folder that configurations name, read once; `build` says whether one that is not there is
+    built, or only foreseen."""
 
-    _known: dict[str, SplitMetadata] = field(default_factory=dict)
+    build: bool = True
+    _known: dict[str, PuzzleFacts] = field(default_factory=dict)
 
-    def of(self, config: RunConfig) -> SplitMetadata:
+    def of(self, config: RunConfig) -> PuzzleFacts:
         """Raises DataError when the folder cannot be used or built."""
-        key = json.dumps([config.data_path, config.to_mapping()["data"]])
+        data = None if config.data is None else config.data.model_dump_json()
+        key = json.dumps([config.data_path, data])
         if key not in self._known:
-            path = with_data(config).data_path
-            assert path is not None
-            folder = open_folder(Path(path))
-            _ = folder.test  # a study decides by evaluations: raises where there is nothing to evaluate on
-            self._known[key] = folder.train.metadata
+            self._known[key] = PuzzleFacts.of(with_data(config) if self.build else config)
         return self._known[key]
 
 
-def lint_space(space: SearchSpace, where: str) -> SpaceReport:
-    """Look at every reachable combination (see `reachable_combinations`); data that is not there yet is built.
+def lint_space(space: SearchSpace, where: str, *, build: bool = True) -> SpaceReport:
+    """Look at every reachable combination (see `reachable_combinations`); data that is not there yet is built, or, with
+    `build` off, taken to be as its `data` block says.
 
     Raises SpaceError, naming the combinations, when some cannot start, and DataError when their data cannot be used.
     """
     space = space.frozen()
-    facts = DataFacts()
+    facts = DataFacts(build)
     combinations: list[Combination] = []
-    errors: dict[str, _Tally] = {}
-    warnings: dict[str, _Tally] = {}
+    errors: dict[str, Tally] = {}
+    warnings: dict[str, Tally] = {}
     looked_at = reachable_combinations(space)
     for values in looked_at:
         try:
             config = space.config(values, where="config")
         except ConfigError as error:
             message = str(error).removeprefix("config: ")
-            _count(errors, message.split(":")[0], values, message)
+            count(errors, LintFinding(Level.ERROR, message.split(":")[0], message), values)
             continue
-        metadata = facts.of(config)
-        findings = lint(config, metadata, space.resources.processes)
+        puzzles = facts.of(config)
+        findings = lint(config, puzzles.train, space.resources.processes)
         for finding in findings:
-            tallies = errors if finding.level is Level.ERROR else warnings
-            _count(tallies, finding.key, values, f"{finding.key}: {finding.message}")
+            count(errors if finding.level is Level.ERROR else warnings, named(finding), values)
         if all(finding.level is not Level.ERROR for finding in findings):
-            length = RunLength.of(config, metadata.total_groups, metadata.mean_puzzle_examples)
-            combinations.append(Combination(values, config, length))
+            length = RunLength.of(config, puzzles.train.total_groups, puzzles.train.mean_puzzle_examples)
+            combinations.append(Combination(values, config, puzzles, length))
     if errors:
         raise SpaceError(_explain_errors(errors.values(), len(looked_at), len(combinations), where))
     never = [name for name in space.parameters if all(name not in values for values in looked_at)]
-    lines = [_where_seen(tally, len(looked_at)) for tally in warnings.values()]
-    lines += [f"{name}: its `when` never holds, so it is never varied" for name in never]
+    found = [tally.seen_in(len(looked_at)) for tally in warnings.values()]
+    found += [
+        LintFinding(Level.WARNING, name, f"{name}: its `when` never holds, so it is never varied", Kind.WASTEFUL)
+        for name in never
+    ]
     if space.remedies and len(space.first) >= space.budget.trials:
-        lines.append(
+        said = (
             f"remedies: no trial is left for one, because the {len(space.first)} points of first come before them and "
             f"the budget is {space.budget.trials}"
         )
-    return SpaceReport(tuple(combinations), tuple(lines))
+        found.append(LintFinding(Level.WARNING, "remedies", said, Kind.WASTEFUL))
+    puzzles_to_decide = deciding_puzzles(space, combinations)
+    decided = [one.deciding_by(puzzles_to_decide) for one in combinations]
+    return SpaceReport(tuple(decided), tuple(found), puzzles_to_decide)
 
 
-def _count(tallies: dict[str, _Tally], key: str, values: dict[str, Any], message: str) -> None:
-    tallies.setdefault(key, _Tally(values, message)).count += 1
+def named(finding: LintFinding) -> LintFinding:
+    """The finding with its key in the message, as it stands in a line of its own."""
+    return dataclasses.replace(finding, message=f"{finding.key}: {finding.message}")
 
 
-def _explain_errors(errors: Iterable[_Tally], total: int, good: int, where: str) -> str:
+def count(tallies: dict[str, Tally], finding: LintFinding, values: dict[str, Any]) -> None:
+    """Add a combination in which this was found; findings of one key and kind are told once."""
+    tallies.setdefault(finding.key + finding.kind, Tally(values, finding)).count += 1
+
+
+def _explain_errors(errors: Iterable[Tally], total: int, good: int, where: str) -> str:
     head = (
         f"{where}: {total - good} of {total} combinations cannot start; leave them out by narrowing the values or "
         "with `when`"
         if good
         else f"{where}: no combination of this space can start, every trial would fail"
     )
-    return "\n".join([head, *(f"{where}: {_where_seen(tally, total)}" for tally in errors)])
-
-
-def _where_seen(tally: _Tally, total: int) -> str:
-    how_many = f"all {total}" if tally.count == total else f"{tally.count} of {total}"
-    return f"{how_many} combinations, for example {spelled(tally.example)}: {tally.message}"
+    return "\n".join([head, *(f"{where}: {tally.seen_in(total).message}" for tally in errors)])
 
 
 def spelled(values: dict[str, Any]) -> str:

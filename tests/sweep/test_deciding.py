@@ -9,8 +9,7 @@ import pytest
 from small_studies import STORAGE, small_space
 
 from hrm_sweep.config import space_names
-from hrm_sweep.planning.evaluation_share import FEWEST, SHARE
-from hrm_sweep.sweep.deciding import deciding_puzzles, largest_share
+from hrm_sweep.planning.evaluation_share import FEWEST, SHARE, evaluation_share
 from hrm_sweep.sweep.space import SearchSpace, load_space
 from hrm_sweep.sweep.space_lint import lint_space
 from hrm_sweep.sweep.study import create_or_continue, open_study
@@ -19,17 +18,20 @@ SIZE = {"epochs": 40, "eval_interval": 4, "global_batch_size": 50}
 
 
 def number(space: SearchSpace) -> int | None:
-    return deciding_puzzles(space, lint_space(space, "space").combinations)
+    return lint_space(space, "space").eval_puzzles
 
 
 @pytest.mark.parametrize("name", space_names())
 def test_evaluation_takes_a_tenth_of_any_trial_of_a_shipped_space(name: str, sudoku_4x4: Path) -> None:
     space = load_space(name).with_overrides({"data_path": str(sudoku_4x4)})
-    combinations = lint_space(space, name).combinations
-    puzzles = deciding_puzzles(space, combinations)
+    report = lint_space(space, name)
+    puzzles = report.eval_puzzles
     assert puzzles is not None
     assert puzzles > FEWEST
-    assert largest_share(combinations, puzzles) <= SHARE
+    for one in report.combinations:
+        assert one.config.eval_puzzles == puzzles
+        rows = one.length.steps_per_interval * one.config.global_batch_size
+        assert evaluation_share(one.config, rows, puzzles) <= SHARE
 
 
 def test_the_costliest_combination_decides_for_all(sudoku_4x4: Path) -> None:

@@ -10,6 +10,7 @@ import pytest
 from small_studies import small_space
 
 from hrm_sweep.errors import DataError, SpaceError
+from hrm_sweep.planning.lint import Kind, LintFinding
 from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
 from hrm_sweep.sweep.space import SearchSpace
 from hrm_sweep.sweep.space_lint import lint_space
@@ -94,7 +95,7 @@ def test_what_starts_but_will_disappoint_is_a_warning(sudoku_4x4: Path) -> None:
     assert second == "weight_decay: its `when` never holds, so it is never varied"
 
 
-def firings(data: Path, rule: dict[str, Any], **overrides: Any) -> tuple[list[str], list[str]]:
+def firings(data: Path, rule: dict[str, Any], **overrides: Any) -> tuple[list[str], list[LintFinding]]:
     space = space_on(data, {"global_batch_size": {"values": [50, 100, 250]}}, **overrides)
     space = space.model_copy(update={"pruner": small_space(pruner={"zero_accuracy": rule}).pruner})
     return forecast(zero_rule_firings(space.pruner, lint_space(space, "mine").combinations))
@@ -134,8 +135,9 @@ def test_a_zero_rule_that_fires_early_is_warned_of_with_what_healthy_runs_show(
     sudoku_4x4: Path, rule: dict[str, Any], overrides: dict[str, Any], because: str
 ) -> None:
     _, (warning,) = firings(sudoku_4x4, rule, **overrides)
-    assert because in warning
-    assert "is at step 26 of 26,041 at epoch 20" in warning
+    assert (warning.kind, warning.key) == (Kind.CANNOT_BE_JUDGED, "pruner.zero_accuracy")
+    assert because in warning.message
+    assert "is at step 26 of 26,041 at epoch 20" in warning.message
 
 
 def test_a_zero_rule_that_never_comes_to_fire_is_said_to_and_warns_of_nothing(sudoku_4x4: Path) -> None:
@@ -154,4 +156,4 @@ def test_the_published_recipe_with_the_notes_rule_would_be_killed_at_step_26(sud
     )
     facts, (warning,) = forecast(zero_rule_firings(space.pruner, lint_space(space, "published").combinations))
     assert facts[0].startswith("zero rule: fires at epoch 20 = optimizer step 26 of 26")
-    assert "before its warm-up of 2000 steps is over" in warning
+    assert "before its warm-up of 2000 steps is over" in warning.message

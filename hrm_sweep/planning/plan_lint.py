@@ -1,0 +1,74 @@
+"""What is wrong with a plan that `lint` does not see: it looks at a configuration, this at what the run comes to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from hrm_sweep.planning.lint import Kind, Level, LintFinding
+from hrm_sweep.planning.memory import spelled_bytes
+from hrm_sweep.planning.run_plan import RunPlan
+
+LARGE_EVALUATION = 1 / 3  # of the operations of a run
+_LONG_WARMUP = 0.5  # of the steps
+_TELLS_APART = 0.05  # shares of solved puzzles that one would like to tell apart
+_SURE = 1.96  # standard errors: 95 %
+
+ENOUGH_PUZZLES = math.ceil((_SURE * 0.5 / _TELLS_APART) ** 2)
+"""385: a share of solved puzzles is then known to five points, with 95 % confidence, wherever it lies."""
+
+
+def lint_plan(plan: RunPlan, memory_bytes: int | None = None) -> Iterator[LintFinding]:
+    """What is wasteful about a run that can start, and what its evaluations cannot tell.
+
+    memory_bytes   what there is for it; None where that is not known.
+    """
+    config = plan.config
+    if not plan.steps:
+        return
+    if memory_bytes is not None and plan.memory.total > memory_bytes:
+        rows = max(1, config.global_batch_size // 4)
+        yield LintFinding(
+            Level.WARNING,
+            "micro_batch_size",
+            f"about {spelled_bytes(plan.memory.total)} of memory for a batch of {config.global_batch_size}, of "
+            f"{spelled_bytes(memory_bytes)} that there are; micro_batch_size={rows} computes the same with less",
+        )
+    if plan.evaluation_share > LARGE_EVALUATION:
+        yield LintFinding(
+            Level.WARNING,
+            "eval_interval",
+            f"{plan.evaluation_share:.0%} of the operations are evaluation: {plan.evaluations} evaluations of "
+            f"{plan.evaluated:,} puzzles with {config.arch.halt_max_steps} ACT steps; "
+            "a longer eval_interval, or fewer eval_puzzles, leaves more for training",
+            Kind.WASTEFUL,
+        )
+    if _LONG_WARMUP * plan.steps < config.lr_warmup_steps < plan.steps:
+        yield LintFinding(
+            Level.WARNING,
+            "lr_warmup_steps",
+            f"{config.lr_warmup_steps} of {plan.steps} steps are warm-up; a twentieth of the run is usual, here "
+            f"lr_warmup_steps={max(1, plan.steps // 20)}",
+            Kind.WASTEFUL,
+        )
+    if plan.evaluated < ENOUGH_PUZZLES:
+        apart = _SURE * math.sqrt(0.25 / plan.evaluated)
+        yield LintFinding(
+            Level.ADVICE,
+            "eval_puzzles",
+            f"an evaluation of {plan.evaluated} puzzles knows a share of solved ones to {100 * apart:.0f} points at "
+            f"best (95 %), so smaller differences between runs may be chance; {ENOUGH_PUZZLES} tell five points apart: "
+            f"{_more_puzzles(plan)}",
+            Kind.CANNOT_BE_JUDGED,
+        )
+
+
+def _more_puzzles(plan: RunPlan) -> str:
+    """What to change so that enough puzzles decide: at most half of the test puzzles do."""
+    changes = [f"eval_puzzles={ENOUGH_PUZZLES}"] if plan.config.eval_puzzles < ENOUGH_PUZZLES else []
+    test = plan.puzzles.test_examples
+    if test is not None and test < 2 * ENOUGH_PUZZLES:
+        generated = plan.config.data_path is None and plan.config.data is not None
+        more = f"data.test_size={2 * ENOUGH_PUZZLES}"
+        changes.append(more if generated else f"a test split of at least {2 * ENOUGH_PUZZLES} puzzles")
+    return " and ".join(changes)

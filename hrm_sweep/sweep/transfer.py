@@ -1,0 +1,122 @@
+"""Starting from what another study found: its best trials become the points that a study tries first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from hrm_sweep.errors import ConfigError, StudyError
+from hrm_sweep.sweep.conditions import all_hold
+from hrm_sweep.sweep.keys import number_kind
+from hrm_sweep.sweep.parameters import Parameter, allows, every_value
+from hrm_sweep.sweep.remedies import values_of
+from hrm_sweep.sweep.space import FromStudy, SearchSpace
+from hrm_sweep.sweep.study import Study, open_study
+
+
+def with_points_of(space: SearchSpace, storage_url: str, before: SearchSpace | None) -> tuple[SearchSpace, list[str]]:
+    """The space with the points in `first` that its `first_from` names, before its own; and what to say about them.
+
+    before   the space of the study that is continued, if there is one: what it was started with stays, whatever the
+             other study has found since.
+
+    Raises StudyError when there is no such study, or nothing in it that this space can use.
+    """
+    if before is not None and before.first_from is not None and space.first_from in (None, before.first_from):
+        own = len(space.first)
+        if before.first[len(before.first) - own :] == space.first:
+            return space.model_copy(update={"first": before.first, "first_from": before.first_from}), []
+    wanted = space.first_from
+    if wanted is None:
+        return space, []
+    points, notes = points_of(wanted, open_study(wanted.storage or storage_url, wanted.from_study), space)
+    own_points = [point for point in space.first if point not in points]
+    return space.model_copy(update={"first": (*points, *own_points)}), notes
+
+
+def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list[dict[str, Any]], list[str]]:
+    """The best trials of another study as points of this space, best first, equal ones once; and what to say.
+
+    A parameter takes the value that the trial was run with, searched or not, at the nearest that this space allows.
+    """
+    best = sorted(
+        (chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE),
+        key=lambda trial: _score(other, trial),
+    )[: wanted.top]
+    if not best:
+        raise StudyError(f"{other.name}: no trial has completed, so there is nothing to start from")
+    points: list[dict[str, Any]] = []
+    moved: list[str] = []
+    for trial in best:
+        point, changes = _fitted(space, _values_run_with(other, trial, space))
+        if point and point not in points:
+            points.append(point)
+            moved += [f"trial {trial.number}: {change}" for change in changes]
+    if not points:
+        raise StudyError(
+            f"{other.name}: nothing to start from: none of its values fits a parameter of this space "
+            f"({', '.join(space.parameters)}); it searched {', '.join(other.space.parameters)}"
+        )
+    numbers = ", ".join(str(trial.number) for trial in best)
+    head = f"first come {len(points)} points from study {other.name}: its best trials {numbers}"
+    return points, [head, *moved]
+
+
+def _score(other: Study, trial: FrozenTrial) -> float:
+    """Lower is better; equals stay in the order of their numbers."""
+    assert trial.value is not None
+    return -trial.value if other.space.objective.goal == "maximize" else trial.value
+
+
+def _values_run_with(other: Study, trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:
+    """What a trial was run with, for each parameter of this space: drawn, or fixed in the other study."""
+    values = values_of(trial)
+    try:
+        config = other.space.config(values)
+    except ConfigError:  # an older version wrote it
+        return {name: value for name, value in values.items() if name in space.parameters}
+    return {name: config.get(name) for name in space.parameters}
+
+
+def _fitted(space: SearchSpace, values: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """The values that this space allows, in place of others the nearest; and what was changed."""
+    point: dict[str, Any] = {}
+    changes: list[str] = []
+    for name in space.order():
+        parameter, value = space.parameters[name], values.get(name)
+        if value is None or not all_hold(parameter.conditions(), point):
+            continue
+        fitting = nearest(name, parameter, value)
+        if fitting is None:
+            changes.append(f"{name} {value!r} is not among its values, so it is drawn")
+            continue
+        point[name] = fitting
+        if fitting != value:
+            changes.append(f"{name} {value:g} becomes {fitting:g}, the nearest that is searched")
+    return point, changes
+
+
+def nearest(name: str, parameter: Parameter, value: Any) -> Any | None:
+    """The value of a parameter that is nearest to `value`, by ratio where all are above 0; None where it is no number
+    and not among those listed."""
+    if allows(name, parameter, value):
+        return value
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    if parameter.values is None and parameter.step is None and number_kind(name) is not int:
+        low, high = parameter.range
+        return min(max(value, low), high)
+    numbers = [
+        one for one in every_value(name, parameter) if isinstance(one, int | float) and not isinstance(one, bool)
+    ]
+    if not numbers:
+        return None
+    by_ratio = value > 0 and min(numbers) > 0
+
+    def distance(one: float) -> float:
+        return abs(math.log(one / value)) if by_ratio else abs(one - value)
+
+    return min(numbers, key=distance)

@@ -1,0 +1,75 @@
+"""`hrm-sweep plan` as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+SMALL = ("arch.hidden_size=16", "arch.num_heads=2", "arch.H_layers=1", "arch.L_layers=1", "eval_puzzles=8")
+
+
+def plan(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "hrm_sweep", "plan", *arguments]
+    environment = {**os.environ, "HRM_SWEEP_CACHE": str(folder / "cache")}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def rows(printed: str) -> dict[str, str]:
+    """The rows of the first two blocks, by their name."""
+    return {line[:16].strip(): line[16:] for line in printed.splitlines() if line[:16].strip()}
+
+
+def test_the_published_recipe_is_planned_without_its_data_and_without_measuring(folder: Path) -> None:
+    done = plan("hrm_v1", "--no-calibrate", folder=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert list(folder.iterdir()) == []
+    said = rows(done.stdout)
+    assert said["parameters"] == "27,275,266"
+    assert said["epoch 20"] == "is step 26, where the learning rate is 1.3e-06, 1.3 % of lr"
+    assert said["warm-up"] == "ends at step 2,000, epoch 1,536"
+    assert said["a train step"] == "28.1 TFLOP"
+    assert said["weight decay"].startswith("time constant 1 / (lr wd) 10,000 steps, 0.384 times the run")
+    assert said["fresh epochs"].startswith("1,250 to 18,015: ")
+    assert said["time"] == "unknown; `hrm-sweep plan hrm_v1` measures it"
+
+
+def test_a_space_is_measured_once_and_says_what_hours_buy(folder: Path) -> None:
+    words = ("act_and_cycles", *SMALL, "arch.H_cycles=1", "arch.L_cycles=1", "--jobs", "1")
+    first = plan(*words, "--hours", "0.5", folder=folder)
+    assert first.returncode == 0, first.stderr
+    assert "measuring this machine, 1 of 1 ..." in first.stderr
+    said = rows(first.stdout)
+    assert said["time"].startswith("about ")
+    assert said["0.5 hours"].startswith("buy ")
+    again = plan(*words, "--json", folder=folder)
+    assert (again.returncode, again.stderr) == (0, "")
+    found: dict[str, Any] = json.loads(again.stdout)
+    assert found["trial_seconds"]["least"] > 0
+    assert found["study_seconds"] > 0
+    (steps,) = [effect for effect in found["effects"] if effect["parameter"] == "arch.halt_max_steps"]
+    assert {one["value"]: one["train"] for one in steps["values"] if one["value"] > 1} == {2: 1, 4: 1, 8: 1, 16: 1}
+    assert {finding["kind"] for finding in found["findings"]} == {"cannot be judged"}
+    assert not (folder / "data").exists()
+
+
+def test_what_cannot_be_planned_is_an_error_that_names_it(folder: Path) -> None:
+    (folder / "broken.yaml").write_text("parameters: [")
+    (folder / "dead.yaml").write_text(
+        json.dumps({"name": "dead", "base": "hrm_v1_tiny", "parameters": {"global_batch_size": {"values": [10**6]}}})
+    )
+    for words, message in (
+        (("quickstrat",), "did you mean quickstart?"),
+        (("broken.yaml",), "broken.yaml, line 1"),
+        (("quickstart", "epochs"), "expected key=value after the search space"),
+        (("quickstart", "epoch=3"), "unknown key; the nearest valid key is epochs"),
+        (("hrm_v1_tiny", "data_path=nowhere"), "nowhere: expected a puzzle folder"),
+        (("dead.yaml",), "no combination of this space can start"),
+    ):
+        done = plan(*words, "--no-calibrate", folder=folder)
+        assert (done.returncode, done.stdout) == (2, ""), words
+        assert message in done.stderr
+        assert "Traceback" not in done.stderr
