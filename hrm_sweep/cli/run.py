@@ -247,6 +247,7 @@ def _run(
     from hrm_sweep.sweep.conduct import conduct
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
+    from hrm_sweep.sweep.jobs import measured_share
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.space_plan import plan_space
@@ -268,6 +269,7 @@ def _run(
         share, speed = share_elsewhere(resources, configs, fleet.workers, fleet.threads), None
     else:
         share, speed = share_out(resources, configs), Calibrate.NEVER
+        share = measured_share(space, report, share, Calibrate.MISSING, voice.progress.print)
     plan = plan_space(study.space, report, share, speed)
     hours = study.space.budget.hours if fleet.hours is None else fleet.hours
     _announce(study, plan, share, hours, measuring, voice)
