@@ -95,6 +95,13 @@ def estimate(given: Mapping[str, float | None] | None) -> str:
     return f"{100 * given['value']:.1f} %{interval}"
 
 
+def _row(candidate: Mapping[str, Any]) -> str:
+    searched, name = candidate["search"], candidate["name"]
+    baseline = " (the baseline)" if candidate["baseline"] and name != "baseline" else ""
+    score = "not tried" if searched is None else f"{100 * searched:.1f} %"
+    return f"| {name}{baseline} | {score} | {estimate(candidate['confirmed'])} | {len(candidate['runs'])} |"
+
+
 def write_space(folder: Path) -> None:
     """The quickstart space with more trials, under a name of its own."""
     text = (ROOT / "search_spaces" / "quickstart.yaml").read_text()
@@ -125,12 +132,7 @@ def tell(stage: Stage) -> None:
     confirmed = stage.ask(f"{CONFIRM} --json")
     told_s = search_s + confirm_s + time.monotonic() - began
 
-    rows = [
-        f"| {one['name']}{' (the baseline)' if one['baseline'] and one['name'] != 'baseline' else ''} "
-        f"| {'not tried' if one['search'] is None else f'{100 * one["search"]:.1f} %'} "
-        f"| {estimate(one['confirmed'])} | {len(one['runs'])} |"
-        for one in confirmed["candidates"]
-    ]
+    rows = [_row(one) for one in confirmed["candidates"]]
     table = "\n".join(["| configuration | in the search | confirmed | runs |", "|---|---|---|---|", *rows])
     seconds = plan["study_seconds"]
     foretold = "nothing, for the machine was not measured" if seconds is None else spelled(seconds)

@@ -29,9 +29,10 @@ from hrm_sweep.runs import Owner, read_metrics, read_status
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.dashboard import is_loopback
+from hrm_sweep.sweep.environment import STORAGE_VARIABLE
 from hrm_sweep.sweep.housekeeping import list_studies
 from hrm_sweep.sweep.space import space_from_mapping
-from hrm_sweep.sweep.storage import STORAGE_VARIABLE, has_password, open_storage, quiet_optuna, shown, storage_option
+from hrm_sweep.sweep.storage import has_password, open_storage, quiet_optuna, shown, storage_option
 from hrm_sweep.sweep.study import create_or_continue, open_study
 
 quiet_optuna()

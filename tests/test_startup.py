@@ -48,6 +48,7 @@ def test_help_imports_nothing_heavy(words: tuple[str, ...]) -> None:
     assert code == 0
     assert "Usage:" in help_text
     assert not (HEAVY - LOADED_BY_TYPER if words else HEAVY) & set(modules)
+    assert "markdown_it" not in modules  # of rich's Markdown, which Typer imports beside what it draws with
     ours = {name for name in modules if name.startswith("hrm_sweep.") and not name.startswith("hrm_sweep.cli")}
     assert ours <= {"hrm_sweep.errors"}
 
@@ -57,3 +58,15 @@ def test_the_package_itself_imports_nothing_heavy() -> None:
     modules = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     assert "hrm_sweep.errors" in modules
     assert not HEAVY & set(modules)
+
+
+def test_help_leaves_rich_whole() -> None:
+    """What help does without is there for whoever wants it."""
+    code = (
+        "from hrm_sweep.cli.help import import_typers_drawing; import_typers_drawing();"
+        "from rich.markdown import Markdown; from rich.traceback import Traceback; from rich.console import Console;"
+        "Console().print(Markdown('# A heading')); print(Traceback.__module__)"
+    )
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert "A heading" in printed
+    assert "rich.traceback" in printed

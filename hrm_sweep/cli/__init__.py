@@ -12,6 +12,10 @@ def main() -> None:
     # makes a small model's step twenty times slower; this makes it twice as slow, and costs nothing on a quiet machine
     # (docs/performance.md). It has to stand before torch is loaded; child processes inherit it.
     os.environ.setdefault("GOMP_SPINCOUNT", "3000")
+    if {"-h", "--help"} & set(sys.argv):
+        from hrm_sweep.cli.help import import_typers_drawing
+
+        import_typers_drawing()
     from hrm_sweep.cli.app import app
     from hrm_sweep.errors import HrmSweepError
 

@@ -82,7 +82,7 @@ def _planned(words: list[str], jobs: int | None, how: Calibrate, say: Callable[[
     """The plan of what the first word names: a search space where it is one, otherwise a configuration."""
     from hrm_sweep.config import load_config, parse_overrides
     from hrm_sweep.errors import UsageError
-    from hrm_sweep.sweep.deciding import EVAL_PUZZLES, as_decided, deciding_puzzles
+    from hrm_sweep.sweep.jobs import measured_share
     from hrm_sweep.sweep.resources import Share, available_cores, share_out, visible_gpus
     from hrm_sweep.sweep.space import DEFAULT_SPACE, is_space, load_space, space_from_mapping
     from hrm_sweep.sweep.space_lint import lint_space
@@ -108,7 +108,6 @@ def _planned(words: list[str], jobs: int | None, how: Calibrate, say: Callable[[
     if space.first_from is not None:
         space, _ = with_points_of(space, chosen_storage(None), None)
     report = lint_space(space, source, build=False)
-    if (puzzles := deciding_puzzles(space, report.combinations)) is not None:  # as `run` will have it
-        space, report = space.with_overrides({EVAL_PUZZLES: puzzles}), as_decided(report, puzzles)
     share = share_out(space.resources, [one.config for one in report.combinations])
+    share = measured_share(space, report, share, how, say)
     return plan_space(space, report, share, how, say)

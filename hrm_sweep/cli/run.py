@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from hrm_sweep.planning.study_plan import StudyPlan
     from hrm_sweep.sweep.conduct import Conducted, Wish
+    from hrm_sweep.sweep.early import EarlyWorker
     from hrm_sweep.sweep.engines.base import Place
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
@@ -89,18 +90,21 @@ def run(
 
     Example: hrm-sweep run act_and_cycles epochs=80 --trials 30
     """
-    from hrm_sweep.sweep.storage import quiet_optuna
+    from hrm_sweep.sweep.early import early_worker
 
-    quiet_optuna()
-    url = storage_url(storage)
-    space, where = _space(list(arguments or []), study, url)
-    measuring = _measuring(list(arguments or []), jobs, is_shipped=study is None)
-    space = with_options(
-        space, where, trials=trials, jobs=jobs, study=study, like=like, stop_after_same_cause=stop_after_same_cause
-    )
-    place = place_of(engine, workers, threads, address, time_limit, partition, artifacts)
-    fleet = Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0")
-    sys.exit(run_space(space, where, url, seed, fleet, Voice.of(as_json), measuring))
+    with early_worker(wanted=engine == "local" and jobs != "0") as early:
+        from hrm_sweep.sweep.storage import quiet_optuna
+
+        quiet_optuna()
+        url = storage_url(storage)
+        space, where = _space(list(arguments or []), study, url)
+        measuring = _measuring(list(arguments or []), jobs, is_shipped=study is None)
+        space = with_options(
+            space, where, trials=trials, jobs=jobs, study=study, like=like, stop_after_same_cause=stop_after_same_cause
+        )
+        place = place_of(engine, workers, threads, address, time_limit, partition, artifacts)
+        fleet = Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0", early=early)
+        sys.exit(run_space(space, where, url, seed, fleet, Voice.of(as_json), measuring))
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,7 @@ class Fleet:
 
     hours          after which no trial is started; None leaves it to the space.
     starts_trials  false where the study is only made.
+    early          a process that is loading what the first worker on this machine needs.
     """
 
     engine: str
@@ -131,6 +136,7 @@ class Fleet:
     artifacts: str | None
     hours: float | None
     starts_trials: bool
+    early: EarlyWorker | None
 
 
 def place_of(
@@ -251,9 +257,9 @@ def run_space(
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.conduct import conduct
     from hrm_sweep.sweep.data_record import keep_data_record
-    from hrm_sweep.sweep.deciding import EVAL_PUZZLES, as_decided, deciding_puzzles
     from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, make_engine
     from hrm_sweep.sweep.engines.base import WorkerPlan
+    from hrm_sweep.sweep.jobs import measured_share
     from hrm_sweep.sweep.resources import needs_gpu, share_elsewhere, share_out
     from hrm_sweep.sweep.space_lint import lint_space
     from hrm_sweep.sweep.space_plan import plan_space
@@ -268,15 +274,14 @@ def run_space(
     for line in notes:
         voice.progress.print(escape(line))
     report = lint_space(space, where)
-    puzzles = deciding_puzzles(space, report.combinations)
-    study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=puzzles)
-    report = as_decided(report, study.space.overrides.get(EVAL_PUZZLES))
+    study = create_or_continue(url, space.name, space, seed=seed, eval_puzzles=report.eval_puzzles)
     configs = [one.config for one in report.combinations]
     resources = study.space.resources
     if fleet.engine in BEYOND_THIS_MACHINE:
         share, speed = share_elsewhere(resources, configs, fleet.workers, fleet.threads), None
     else:
         share, speed = share_out(resources, configs), Calibrate.NEVER
+        share = measured_share(space, report, share, Calibrate.MISSING, voice.progress.print)
     plan = plan_space(study.space, report, share, speed)
     hours = study.space.budget.hours if fleet.hours is None else fleet.hours
     if study.space.confirm is None:
@@ -298,6 +303,7 @@ def run_space(
         needs_gpu=needs_gpu(configs),
         place=fleet.place,
         artifacts=fleet.artifacts,
+        early=fleet.early,
     )
     engine = make_engine(fleet.engine, work)
     began = time.monotonic()

@@ -26,23 +26,28 @@ def worker(
     """
     import os
 
+    from hrm_sweep.sweep.early import PRELOADED, load_training
+    from hrm_sweep.sweep.environment import STORAGE_VARIABLE, limit_threads
+
+    # Taken out of the environment, for children and what they start have no business with the storage.
+    handed = os.environ.pop(STORAGE_VARIABLE, None)
+    limit_threads(threads)
+    if training is None or training.partition(":")[0] in PRELOADED:
+        load_training()
     from hrm_sweep.cli.studies import storage_url
     from hrm_sweep.sweep.artifacts import require_artifacts
     from hrm_sweep.sweep.child import TRAINING
-    from hrm_sweep.sweep.storage import STORAGE_VARIABLE, patiently, quiet_optuna
+    from hrm_sweep.sweep.storage import patiently, quiet_optuna
     from hrm_sweep.sweep.study import open_study
-    from hrm_sweep.sweep.worker import Orders, limit_threads, obey_signals, tie_to_parent, work
+    from hrm_sweep.sweep.worker import Orders, obey_signals, tie_to_parent, work
 
     quiet_optuna()
     if artifacts is not None:
         require_artifacts(artifacts)
+    url = handed if storage is None and handed is not None else storage_url(storage)
     orders = Orders()
     obey_signals(orders)
     if tied:
         tie_to_parent(orders)
-    limit_threads(threads)
-    # Taken out of the environment, for children and what they start have no business with the storage.
-    url = storage_url(storage)
-    os.environ.pop(STORAGE_VARIABLE, None)
     opened = patiently(lambda: open_study(url, study))
     work(opened, orders, threads=threads, until=until, training=training or TRAINING, artifacts=artifacts)

@@ -6,12 +6,14 @@ on different puzzles. So it cannot follow the cycles or ACT steps of a trial; th
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
 
 from hrm_sweep.planning.evaluation_share import affordable_puzzles
 from hrm_sweep.sweep.space import SearchSpace
-from hrm_sweep.sweep.space_lint import Combination, SpaceReport
+
+if TYPE_CHECKING:
+    from hrm_sweep.sweep.space_lint import Combination
 
 EVAL_PUZZLES = "eval_puzzles"
 
@@ -34,14 +36,3 @@ def deciding_puzzles(space: SearchSpace, combinations: Iterable[Combination]) ->
         ),
         default=None,
     )
-
-
-def as_decided(report: SpaceReport, puzzles: int | None) -> SpaceReport:
-    """The combinations of a space with so many deciding puzzles; None: with those that each has."""
-    if puzzles is None:
-        return report
-    combinations = [
-        dataclasses.replace(one, config=one.config.model_copy(update={EVAL_PUZZLES: puzzles}))
-        for one in report.combinations
-    ]
-    return dataclasses.replace(report, combinations=tuple(combinations))

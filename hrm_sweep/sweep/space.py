@@ -136,6 +136,10 @@ def _read_overrides(values: Any) -> Any:
     return flat
 
 
+def _names_a_study(first: Any) -> bool:
+    return isinstance(first, Mapping) and "from_study" in first
+
+
 def _write_pruners(pruners: Mapping[str, Pruner]) -> dict[str, Any]:
     return {name: pruner.model_dump(mode="json") for name, pruner in pruners.items()}
 
@@ -209,9 +213,8 @@ class SearchSpace(Part):
     @model_validator(mode="before")
     @classmethod
     def _first_may_name_a_study(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "from_study" in (values.get("first") or ()):
-            return {**values, "first": (), "first_from": values["first"]}
-        return values
+        first = values.get("first") if isinstance(values, Mapping) else None
+        return {**values, "first": (), "first_from": first} if _names_a_study(first) else values
 
     def order(self) -> list[str]:
         """Parameter names, each after those that its `when` looks at."""

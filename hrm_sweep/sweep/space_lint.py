@@ -14,6 +14,7 @@ from hrm_sweep.data.resolve import with_data
 from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.planning.lint import Kind, Level, LintFinding, lint
 from hrm_sweep.planning.puzzle_facts import PuzzleFacts
+from hrm_sweep.sweep.deciding import EVAL_PUZZLES, deciding_puzzles
 from hrm_sweep.sweep.reachable import reachable_combinations
 from hrm_sweep.sweep.space import SearchSpace
 
@@ -28,14 +29,22 @@ class Combination:
     puzzles: PuzzleFacts
     length: RunLength
 
+    def deciding_by(self, puzzles: int | None) -> Combination:
+        """The same with so many puzzles in each evaluation; None leaves what its config says."""
+        if puzzles is None:
+            return self
+        config = self.config.model_copy(update={EVAL_PUZZLES: puzzles})
+        return dataclasses.replace(self, config=config)
+
 
 @dataclass(frozen=True)
 class SpaceReport:
     """A search space whose every combination can start. The findings, none of them an error, say where they were
-    seen."""
+    seen. `eval_puzzles` is how many test puzzles decide, also in the combinations, where the space leaves that open."""
 
     combinations: tuple[Combination, ...]
     findings: tuple[LintFinding, ...]
+    eval_puzzles: int | None = None
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -117,7 +126,9 @@ def lint_space(space: SearchSpace, where: str, *, build: bool = True) -> SpaceRe
             f"the budget is {space.budget.trials}"
         )
         found.append(LintFinding(Level.WARNING, "remedies", said, Kind.WASTEFUL))
-    return SpaceReport(tuple(combinations), tuple(found))
+    puzzles_to_decide = deciding_puzzles(space, combinations)
+    decided = [one.deciding_by(puzzles_to_decide) for one in combinations]
+    return SpaceReport(tuple(decided), tuple(found), puzzles_to_decide)
 
 
 def named(finding: LintFinding) -> LintFinding:

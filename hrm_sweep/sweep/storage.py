@@ -24,10 +24,10 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
 
 from hrm_sweep.errors import StorageAwayError, StorageError, UsageError
+from hrm_sweep.sweep.environment import STORAGE_VARIABLE
 from hrm_sweep.sweep.quick_reading import QuickReadingStorage
 
 DEFAULT_STORAGE = "sqlite:///trials/optuna.db"
-STORAGE_VARIABLE = "HRM_SWEEP_STORAGE"
 _BUSY_TIMEOUT_S = 60
 OUTAGE_S = 300.0  # how long a database may be away before a worker gives up
 

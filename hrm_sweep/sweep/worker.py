@@ -22,6 +22,7 @@ from hrm_sweep.runs import Owner, StopReason
 from hrm_sweep.sweep.artifacts import Artifacts
 from hrm_sweep.sweep.budget import Claim, Nothing, claim
 from hrm_sweep.sweep.child import TRAINING
+from hrm_sweep.sweep.environment import DRAIN
 from hrm_sweep.sweep.launch import ChildProcess, Launcher
 from hrm_sweep.sweep.stopping import Stop, StopListener
 from hrm_sweep.sweep.storage import patiently
@@ -30,7 +31,6 @@ from hrm_sweep.sweep.study_page import keep_study_page
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 _PAUSE_S = 0.5  # between looks at a study whose budget is given out
-DRAIN = "drain"
 LEAVE_AFTER_S = 27.0
 """A worker that was asked to end and has not is ended without ceremony: whoever asked may take the machine away after
 30 s. A child has 22 s of that for its checkpoint, and ends with its worker; the trial is recovered by the next."""
@@ -146,12 +146,6 @@ def tie_to_parent(orders: Orders, commands: TextIO = sys.stdin) -> None:
         orders.end_soon()
 
     threading.Thread(target=listen, name="orders", daemon=True).start()
-
-
-def limit_threads(threads: int) -> None:
-    """Keep the numeric libraries of children, which inherit this environment, to their share of the cores."""
-    for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[variable] = str(threads)
 
 
 def _say(line: str) -> None:

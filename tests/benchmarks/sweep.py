@@ -40,7 +40,6 @@ from hrm_sweep.data import Split, open_folder
 from hrm_sweep.evaluation.selection import subset_indices
 from hrm_sweep.evaluation.share import wilson
 from hrm_sweep.runs import RunDirectory, read_metrics, read_status, replaced_atomically
-from hrm_sweep.sweep.deciding import deciding_puzzles
 from hrm_sweep.sweep.space import SearchSpace, load_space, space_from_mapping
 from hrm_sweep.sweep.space_lint import lint_space
 
@@ -312,9 +311,7 @@ def main() -> None:
         number = ("--test-size", str(options.unseen), "--seed", str(UNSEEN_SEED))
         unseen = open_folder(build_data(folder, "unseen", "--subsample-size", "1", *number)).test
         space = sweep_space(data, options.configurations, parse_overrides(options.changes))
-        wanted = deciding_puzzles(space, lint_space(space, "benchmark").combinations)
-        if wanted is None:
-            wanted = space.config(space.first[0]).eval_puzzles
+        wanted = lint_space(space, "benchmark").combinations[0].config.eval_puzzles
         puzzles = len(deciding(space, wanted))
         product = run_product(folder / "product", space, unseen)
         loop = run_loop(folder / "loop", space, puzzles, unseen, options.threads)

@@ -11,7 +11,6 @@ from small_studies import STORAGE, small_space
 from hrm_sweep.config import space_names
 from hrm_sweep.planning.cost import evaluation_flops, train_flops
 from hrm_sweep.planning.evaluation_share import FEWEST, SHARE
-from hrm_sweep.sweep.deciding import as_decided, deciding_puzzles
 from hrm_sweep.sweep.space import SearchSpace, load_space
 from hrm_sweep.sweep.space_lint import lint_space
 from hrm_sweep.sweep.study import create_or_continue, open_study
@@ -20,21 +19,21 @@ SIZE = {"epochs": 40, "eval_interval": 4, "global_batch_size": 50}
 
 
 def number(space: SearchSpace) -> int | None:
-    return deciding_puzzles(space, lint_space(space, "space").combinations)
+    return lint_space(space, "space").eval_puzzles
 
 
 @pytest.mark.parametrize("name", space_names())
 def test_evaluation_takes_a_tenth_of_any_trial_of_a_shipped_space(name: str, sudoku_4x4: Path) -> None:
     space = load_space(name).with_overrides({"data_path": str(sudoku_4x4)})
     report = lint_space(space, name)
-    puzzles = deciding_puzzles(space, report.combinations)
+    puzzles = report.eval_puzzles
     assert puzzles is not None
     assert puzzles > FEWEST
-    for one in as_decided(report, puzzles).combinations:
+    for one in report.combinations:
         assert one.config.eval_puzzles == puzzles
-        cells = one.puzzles.train.seq_len
-        evaluation = evaluation_flops(one.config.arch, cells, puzzles)
-        assert evaluation <= SHARE * (evaluation + train_flops(one.config, cells, one.length.steps_per_interval))
+        evaluation = evaluation_flops(one.config.arch, one.puzzles.train.seq_len, puzzles)
+        training = train_flops(one.config, one.puzzles.train.seq_len, one.length.steps_per_interval)
+        assert evaluation <= SHARE * (evaluation + training)
 
 
 def test_the_costliest_combination_decides_for_all(sudoku_4x4: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from hrm_sweep.errors import UsageError
 from hrm_sweep.sweep.child import TRAINING
+from hrm_sweep.sweep.early import EarlyWorker
 from hrm_sweep.sweep.study import Study
 
 
@@ -35,6 +36,7 @@ class WorkerPlan:
     gpus       of each worker, or the part of one. For engines that find the device themselves.
     needs_gpu  whether a trial cannot do without; else it takes one where there is one.
     artifacts  URL of a folder through which hosts hand on run directories; None where they share a file system.
+    early      a process that may become the first worker, if it is to run on this machine.
     """
 
     study: Study
@@ -46,6 +48,7 @@ class WorkerPlan:
     place: Place = Place()
     artifacts: str | None = None
     training: str = TRAINING
+    early: EarlyWorker | None = None
 
 
 class Engine(Protocol):

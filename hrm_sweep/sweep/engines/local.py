@@ -11,9 +11,8 @@ from pathlib import Path
 
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.remote import complaint, worker_command
-from hrm_sweep.sweep.storage import STORAGE_VARIABLE
+from hrm_sweep.sweep.environment import DRAIN, STORAGE_VARIABLE
 from hrm_sweep.sweep.study import TRIALS
-from hrm_sweep.sweep.worker import DRAIN
 
 _LAST_GRACE_S = 40.0  # a worker may take 30 s to checkpoint and hand back its trial
 
@@ -39,19 +38,29 @@ class LocalEngine:
             slot = self._free_slot()
             log = TRIALS / self._plan.study.name / f"worker-{slot}.log"
             log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("a", encoding="utf-8") as output:
-                process = subprocess.Popen(
-                    self._command(),
-                    env=self._environment(slot),
-                    stdin=subprocess.PIPE,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    text=True,
-                    start_new_session=True,
-                )
+            log_began = log.stat().st_size if log.is_file() else 0
+            process = self._early_process(slot, log) or self._new_process(slot, log)
             for ended in self._workers[slot : slot + 1]:
                 _close_pipe(ended)
-            self._workers[slot : slot + 1] = [_Worker(process, log, log.stat().st_size)]
+            self._workers[slot : slot + 1] = [_Worker(process, log, log_began)]
+
+    def _early_process(self, slot: int, log: Path) -> subprocess.Popen[str] | None:
+        """The process that was started before, if this is the first worker."""
+        if self._plan.early is None:
+            return None
+        return self._plan.early.become(worker_command(self._plan)[2:], self._environment(slot), log)
+
+    def _new_process(self, slot: int, log: Path) -> subprocess.Popen[str]:
+        with log.open("a", encoding="utf-8") as output:
+            return subprocess.Popen(
+                [sys.executable, *worker_command(self._plan)],
+                env={**os.environ, **self._environment(slot)},
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                text=True,
+                start_new_session=True,
+            )
 
     def _free_slot(self) -> int:
         """The first slot whose worker has ended, or a new one."""
@@ -60,13 +69,11 @@ class LocalEngine:
                 return slot
         return len(self._workers)
 
-    def _command(self) -> list[str]:
-        return [sys.executable, *worker_command(self._plan)]
-
     def _environment(self, slot: int) -> dict[str, str]:
+        """What a worker needs besides the environment of this process."""
         devices = self._plan.devices
         chosen = {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]} if devices else {}
-        return {**os.environ, STORAGE_VARIABLE: self._plan.study.storage_url, **chosen}
+        return {STORAGE_VARIABLE: self._plan.study.storage_url, **chosen}
 
     def alive(self) -> int:
         return sum(worker.process.poll() is None for worker in self._workers)

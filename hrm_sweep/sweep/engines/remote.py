@@ -16,10 +16,9 @@ from enum import StrEnum
 from pathlib import Path
 
 from hrm_sweep.sweep.engines.base import WorkerPlan
+from hrm_sweep.sweep.environment import DRAIN, STORAGE_VARIABLE
 from hrm_sweep.sweep.failures import end_of_log
-from hrm_sweep.sweep.storage import STORAGE_VARIABLE
 from hrm_sweep.sweep.study import TRIALS
-from hrm_sweep.sweep.worker import DRAIN
 
 _LOOK_EVERY_S = 0.5
 _GRACE_S = 30.0

@@ -20,7 +20,8 @@ from hrm_sweep.errors import StorageError, UsageError
 from hrm_sweep.runs import replaced_atomically
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.remote import Errand, Minder, Order, errand_for
-from hrm_sweep.sweep.storage import STORAGE_VARIABLE, sqlite_file
+from hrm_sweep.sweep.environment import STORAGE_VARIABLE
+from hrm_sweep.sweep.storage import sqlite_file
 
 _WARNING_S = 90  # before the time limit; a worker needs up to 30 s to hand back its trial
 _MOST_TIME_OUTS = 1000  # the budget ends a study, not the number of time limits it went through
