@@ -12,10 +12,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_every_rule import FIRES, GUESSING, Row, both, config, evaluations, halts, status, unsolved
 
-from hrm_sweep.config import RunConfig, apply_overrides, config_from_mapping, load_config
+from hrm_sweep.config import RunConfig, apply_overrides, config_from_mapping, config_text, load_config
 from hrm_sweep.data import open_folder
 from hrm_sweep.diagnosis import Evidence, Verdict, all_rules, gather_evidence
 from hrm_sweep.diagnosis.engine import judge
+from hrm_sweep.diagnosis.remedies import in_stages
 from hrm_sweep.planning.lint import Level, lint
 
 SUDOKU = Path(__file__).parent.parent / "fixtures" / "sudoku-4x4"
@@ -190,3 +191,23 @@ def _with(evidence: Evidence, base: RunConfig, changes: Any) -> Evidence:
     content = apply_overrides(base.to_mapping(), changes, "test")
     recorded = dataclasses.replace(evidence.recorded, config=config_from_mapping(content, "test"))
     return dataclasses.replace(evidence, recorded=recorded)
+
+
+def test_a_remedy_of_a_run_in_stages_changes_its_stage(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(SUDOKU.parent / "runs" / "healthy", run)
+    stages = [{"epochs": 20, "overrides": {"lr": 1e-5}}, {"epochs": 40, "overrides": {"arch.halt_max_steps": 4}}]
+    config = load_config(run, {"stages": stages, "eval_interval": 20})
+    (run / "config.yaml").write_text(config_text(config))
+    evidence = gather_evidence(run, data=SUDOKU)
+    asked = {"epochs": 120, "lr": 1e-3, "weight_decay": 0.1}
+    assert evidence.stage == 0
+    assert in_stages(evidence, asked) == {
+        "stages.1.epochs": 100,
+        "stages.0.overrides.lr": 1e-3,
+        "weight_decay": 0.1,
+    }
+    changed = load_config(run, in_stages(evidence, asked))
+    assert (changed.epochs, changed.stage(0).lr, changed.stage(1).lr) == (120, 1e-3, config.lr)
+    plain = gather_evidence(SUDOKU.parent / "runs" / "healthy", data=SUDOKU)
+    assert in_stages(plain, asked) is asked

@@ -244,3 +244,40 @@ def test_the_schema_knows_every_pruner_sampler_and_key() -> None:
     assert {"zero_accuracy", "hyperband", "patient"} <= set(schema["properties"]["pruner"]["properties"])
     assert {"tpe", "grid", "gp"} <= set(schema["properties"]["sampler"]["discriminator"]["mapping"])
     assert schema["$defs"]["Budget"]["properties"]["trials"]["minimum"] == 1
+
+
+def staged_space(**changes: Any) -> SearchSpace:
+    parameters = {
+        "stages.0.epochs": {"values": [4, 8]},
+        "stages.1.overrides.arch.halt_max_steps": {"min": 2, "max": 6},
+        "stages.1.overrides.lr": {"min": 1e-4, "max": 1e-2, "log": True, "when": {"stages.0.epochs": 4}},
+    }
+    stages = [{"epochs": 4, "overrides": {"arch.halt_max_steps": 2}}, {"epochs": 8}]
+    values = {"name": "staged", "base": "hrm_v1_tiny", "overrides": {"stages": stages}, "parameters": parameters}
+    return space_from_mapping({**values, **changes}, "staged.yaml")
+
+
+def test_keys_of_a_stage_are_parameters_like_any_other() -> None:
+    space = staged_space()
+    values = {"stages.0.epochs": 8, "stages.1.overrides.arch.halt_max_steps": 5}
+    for one in (space, space.frozen()):
+        config = one.config(values)
+        assert (config.epochs, one.epochs_of(values)) == (16, 16)
+        assert config.eval_interval == 2  # about ten, and an evaluation ends each stage
+        assert (config.stage(0).arch.halt_max_steps, config.stage(1).arch.halt_max_steps) == (2, 5)
+    pinned = space.with_overrides({"stages.0.epochs": 12, "stages.0.overrides.lr": 1e-4})
+    assert pinned.parameters["stages.0.epochs"].values == (12,)
+    assert pinned.config({"stages.0.epochs": 12}).stage(0).lr == 1e-4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"stages.1.overrides.arch.hidden_size": {"values": [32]}}, "unknown key"),
+        ({"stages.1.overrides.arch.halt_max_steps": {"min": 2, "max": 2.5}}, "max: expected a whole number"),
+        ({"stages.first.epochs": {"values": [4]}}, "unknown key"),
+    ],
+)
+def test_a_key_that_a_stage_cannot_set_is_no_parameter(parameters: dict[str, Any], message: str) -> None:
+    with pytest.raises(SpaceError, match=message):
+        staged_space(parameters=parameters)
