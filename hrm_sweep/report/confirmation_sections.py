@@ -181,7 +181,7 @@ def _pair(report: ConfirmationReport, pair: PairResult) -> tuple[Cell, ...]:
     return (
         Cell(pair.second),
         Cell(_gap(report, pair.difference), pair.difference.value),
-        Cell("< 0.0001" if pair.p < 0.0001 else f"{pair.p:.4f}", pair.p),
+        Cell("< 1e-4" if pair.p < 1e-4 else f"{pair.p:.4f}" if pair.p < 0.1 else f"{pair.p:.2f}", pair.p),
         Cell("" if pair.better is None else f"{pair.better.value:.0%}", _value(pair.better)),
         Cell("" if puzzles is None else f"{puzzles.only_first:.1f}", None if puzzles is None else puzzles.only_first),
         Cell("" if puzzles is None else f"{puzzles.only_second:.1f}", None if puzzles is None else puzzles.only_second),
@@ -190,7 +190,7 @@ def _pair(report: ConfirmationReport, pair: PairResult) -> tuple[Cell, ...]:
 
 
 def _needed(pair: PairResult) -> Cell:
-    return Cell("over 1,000") if pair.seeds_needed is None else Cell(str(pair.seeds_needed), pair.seeds_needed)
+    return Cell("> 1,000") if pair.seeds_needed is None else Cell(str(pair.seeds_needed), pair.seeds_needed)
 
 
 # Numbers --------------------------------------------------------------------------------------------------------------

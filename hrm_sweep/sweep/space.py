@@ -18,6 +18,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from hrm_sweep.config import (
     RunConfig,
@@ -205,8 +206,8 @@ class SearchSpace(Part):
     resources: Resources = Resources()
     retry: dict[Cause, NonNegativeInt] = Field(default_factory=dict)
     stop_after_same_cause: PositiveInt | None = None
-    confirm: Confirmation | None = None
-    """Of a study that confirms another one, which `hrm-sweep confirm` makes."""
+    confirm: SkipJsonSchema[Confirmation | None] = None
+    """Of a study that confirms another one. `hrm-sweep confirm` writes it, nobody else."""
     remedies: StrictBool = False
     """Whether the remedy of a trial that was pruned or failed is tried as a trial of its own, at most one a rule."""
 
