@@ -21,8 +21,9 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-_SLICE_BYTES = 4 << 20
-"""What the widest activations of a slice, and of one thread, may take (docs/performance.md: measured)."""
+_SLICE_BYTES, _SLICE_POSITIONS = 6 << 20, 640
+"""A slice has activations of so many bytes a thread, which stay in the cache, but so many positions at least, or the
+weights would come from memory too often. The optimum is broad (docs/performance.md)."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,13 @@ def turns(positions: int, head_dim: int, theta: float | None) -> Tensor:
 def rows_in_cache(positions: int, hidden_size: int, inner: int) -> int:
     """How many rows make a slice, for rows of so many positions."""
     bytes_of_a_row = 4 * positions * (3 * inner + 3 * hidden_size)
-    return max(1, torch.get_num_threads() * _SLICE_BYTES // bytes_of_a_row)
+    return max(-(-_SLICE_POSITIONS // positions), torch.get_num_threads() * _SLICE_BYTES // bytes_of_a_row)
 
 
 def slices(rows: int, size: int) -> Iterator[slice]:
-    """Slices of `rows` rows, of at most `size` and about the same length."""
-    count = -(-rows // size)
-    return (slice(rows * i // count, rows * (i + 1) // count) for i in range(count))
+    """Slices of `rows` rows, of at most `size`: all of one length, for which there is one room, but the last."""
+    length = -(-rows // -(-rows // size))
+    return (slice(start, min(start + length, rows)) for start in range(0, rows, length))
 
 
 def _paired(qkv: Tensor, num_heads: int) -> Tensor:
@@ -317,8 +318,9 @@ def learning(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Ten
 def inferring(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Tensor]) -> Tensor:
     """The same without a gradient."""
     weights = _weights(tensors, blocks.num_heads)
-    y = (z + injection).contiguous()
+    y = torch.empty(z.shape)
     for part in slices(len(y), _rows(z, weights)):
+        torch.add(z[part], injection[part], out=y[part])
         _run(y[part], weights, blocks)
     return y
 
@@ -326,10 +328,9 @@ def inferring(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Te
 def inferring_first(z: Tensor, injection: Tensor, blocks: Blocks, tensors: Sequence[Tensor]) -> Tensor:
     """The first position, (B, 1, D), of the same."""
     weights = _weights(tensors, blocks.num_heads)
-    y = (z + injection).contiguous()
     firsts = []
-    for part in slices(len(y), _rows(z, weights)):
-        x = _run(y[part], weights[:-1], blocks)
+    for part in slices(len(z), _rows(z, weights)):
+        x = _run((z[part] + injection[part]).contiguous(), weights[:-1], blocks)
         firsts.append(_first_of_block(x, part.stop - part.start, weights[-1], blocks))
     return torch.cat(firsts).unsqueeze(1)
 
