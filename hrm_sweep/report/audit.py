@@ -178,7 +178,7 @@ class PrunerAudit:
             return
         share, low, high = winners
         yield f"Condemned trials that would have been in the better half: {wrong}."
-        yield f"So pruning condemns an estimated {share:.0%} of the better half ({low:.0%} to {high:.0%})."
+        yield f"So of all trials in the better half pruners condemn an estimated {share:.0%} ({low:.0%} to {high:.0%})."
         if len(self.ended) == 1:
             yield "One audited trial tells next to nothing: read the interval, not the estimate."
         elif wrong.interval[1] > SURE_BELOW and not self.better:
