@@ -136,7 +136,7 @@ class Fleet:
     artifacts: str | None
     hours: float | None
     starts_trials: bool
-    early: EarlyWorker | None
+    early: EarlyWorker | None = None
 
 
 def place_of(
