@@ -1,4 +1,4 @@
-"""How many puzzles a tenth of a run pays for."""
+"""How many puzzles a tenth of a run's time pays for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ shapes = st.fixed_dictionaries(
 
 
 @given(shapes, st.integers(1, 10**7))
-def test_a_tenth_of_the_run_is_spent_and_no_puzzle_more_would_fit(shape: dict[str, int], rows: int) -> None:
+def test_the_share_is_spent_and_no_puzzle_more_would_fit(shape: dict[str, int], rows: int) -> None:
     config = load_config("hrm_v1_tiny", shape)
     puzzles = affordable_puzzles(config, rows)
     assert FEWEST <= puzzles <= MOST
