@@ -41,7 +41,7 @@ class EarlyWorker:
         # Neither it nor what it starts has any business with the storage before it is told.
         environment = {name: value for name, value in os.environ.items() if name != STORAGE_VARIABLE}
         self._process: subprocess.Popen[str] | None = subprocess.Popen(
-            [sys.executable, "-m", __name__],
+            [sys.executable, "-m", __name__, "worker"],  # the word is for those who list processes
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,

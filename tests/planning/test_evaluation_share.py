@@ -1,4 +1,4 @@
-"""How many puzzles a tenth of a run pays for."""
+"""How many puzzles a tenth of a run's time pays for."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def share(config: RunConfig, cells: int, steps: int, puzzles: int) -> float:
 
 
 @given(shapes, st.sampled_from([16, 81]), st.integers(1, 10**5))
-def test_a_tenth_of_the_run_is_spent_and_no_puzzle_more_would_fit(
-    shape: dict[str, int], cells: int, steps: int
-) -> None:
+def test_the_share_is_spent_and_no_puzzle_more_would_fit(shape: dict[str, int], cells: int, steps: int) -> None:
     config = load_config("hrm_v1_tiny", shape)
     puzzles = affordable_puzzles(config, cells, steps)
     assert FEWEST <= puzzles <= MOST
