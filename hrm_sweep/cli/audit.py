@@ -28,7 +28,7 @@ def audit(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
-    """Ask what a study's pruners cost: did they end a winner, what did they save, and what would others have done?
+    """Say what pruning costs: did it end a winner, what did it save, and what would other pruners have done.
 
     Trials that ran to their end, those of `audit: 0.1` in a search space among them, are replayed evaluation by
     evaluation. Works at any time, also while the study runs.

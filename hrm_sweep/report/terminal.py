@@ -45,7 +45,7 @@ class TrialLine:
 
     @property
     def is_in_trouble(self) -> bool:
-        return self.is_audited or self.state in ("pruned", "failed", "retried")
+        return self.state in ("pruned", "failed", "retried") or (self.is_audited and self.state == "running")
 
 
 @dataclass(frozen=True)
