@@ -58,13 +58,13 @@ def confirm(
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
     ] = False,
 ) -> None:
-    """Train the best configurations of a study again, on fresh seeds, and measure them on puzzles that nothing was
-    chosen by.
+    """Find out whether what a study found is good or was lucky: train it again, on fresh seeds, beside a baseline.
 
-    All of them and a baseline get the same seeds, in rounds; one that is beaten for sure is trained no further. The end
-    is a verdict: a winner, or a tie with the number of seeds that would tell them apart. From then on `report`, `best`,
-    `studies` and `status` show both scores. It is a study of its own: the same command continues it, and all that
-    `run` says of interrupts and exit codes holds. See docs/confirm.md.
+    Each run is measured on puzzles that nothing was chosen by. All of them and the baseline get the same seeds, in
+    rounds; one that is beaten for sure is trained no further. The end is a verdict: a winner, or a tie with the number
+    of seeds that would tell them apart. From then on `report`, `best`, `studies` and `status` show both scores. It is a
+    study of its own: the same command continues it, and all that `run` says of interrupts and exit codes holds. See
+    docs/confirm.md.
 
     Example: hrm-sweep confirm quickstart --top 2 --baseline hrm_v1_tiny
     """
