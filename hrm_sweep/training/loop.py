@@ -39,6 +39,7 @@ from hrm_sweep.runs import (
     write_environment,
     write_status,
 )
+from hrm_sweep.training.compilation import Compilation, compiling
 from hrm_sweep.training.learner import Learner, Update
 from hrm_sweep.training.ranks import Ranks
 from hrm_sweep.training.telemetry import Interval, gradient_norms, norms_by_module, unchanged_by_module
@@ -95,10 +96,12 @@ class Run:
         self._describe()
         if resume:
             self._resume()
-        with MetricsWriter(self.directory.metrics) as self.metrics:
+        compilation = Compilation(self.config, self.model, self.device, self.say)
+        with MetricsWriter(self.directory.metrics) as self.metrics, compiling(compilation):
             while self.iteration <= self.length.intervals and not self.solved:
                 for batch in self._batches():
                     self._step(batch)
+                    compilation.step(self.length.trained_steps - self.learner.steps)
                     if reason := self._stop_reason():
                         return self._stopped(reason)
                     if self.learner.steps >= self.length.scheduled_steps:
