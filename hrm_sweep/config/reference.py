@@ -19,6 +19,7 @@ from hrm_sweep.config.run import RunConfig, dotted_keys
 _OURS = (
     "data",
     "device",
+    "compile",
     "eval_puzzles",
     "log_interval",
     "checkpoint",

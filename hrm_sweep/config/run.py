@@ -1,7 +1,7 @@
 """RunConfig: the one description of a run.
 
 Keys and meaning follow the reference implementation (HRM_SPEC), so that its users read and write the same file. Ours
-besides: `data`, `device`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_when_solved`, `max_seconds`,
+besides: `data`, `device`, `compile`, `eval_puzzles`, `log_interval`, `checkpoint`, `stop_when_solved`, `max_seconds`,
 `micro_batch_size`, `tracker`, `stages`, `init_from` (the reference leaves out keys that it does not know).
 """
 
@@ -27,7 +27,13 @@ def _refuse_bool(value: object) -> object:
     return value
 
 
+def _on_or_off(value: object) -> object:
+    """In YAML 1.1 `on` and `off` are true and false."""
+    return {True: "on", False: "off"}[value] if isinstance(value, bool) else value
+
+
 _NOT_BOOL = BeforeValidator(_refuse_bool)
+Compile = Annotated[Literal["auto", "on", "off"], BeforeValidator(_on_or_off)]
 PositiveInt = Annotated[int, _NOT_BOOL, Field(ge=1)]
 NonNegativeInt = Annotated[int, _NOT_BOOL, Field(ge=0)]
 PositiveFloat = Annotated[float, _NOT_BOOL, Field(gt=0, allow_inf_nan=False)]
@@ -200,6 +206,7 @@ class RunConfig(Section):
     eval_save_outputs: list[str] = Field(default_factory=list)
 
     device: str = "auto"
+    compile: Compile = "auto"
     eval_puzzles: PositiveInt = 1000
     log_interval: PositiveInt = 10
     checkpoint: bool = True

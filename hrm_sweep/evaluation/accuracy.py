@@ -20,7 +20,7 @@ from hrm_sweep.model.hrm import HRM, DataShape
 from hrm_sweep.model.losses import act_loss
 
 EVALUATION_ROWS = 256
-"""Puzzles evaluated at once; larger batches gained nothing measurable on CPU (tests/benchmarks/train_step.py)."""
+"""Puzzles evaluated at once; larger batches gained nothing measurable on CPU (tests/benchmarks/speed.py)."""
 
 
 @dataclass(frozen=True)

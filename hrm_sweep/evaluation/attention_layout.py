@@ -24,15 +24,17 @@ def swapped_attention(model: nn.Module) -> Iterator[None]:
     modules = [module for module in model.modules() if isinstance(module, ReasoningModule)]
     for layer in layers:
         layer.forward = partial(attention_over_heads, layer)  # type: ignore[method-assign]
+    compiled = [module.compiled for module in modules]
     for module in modules:
-        module.is_sliced = False
+        module.is_sliced, module.compiled = False, None
     try:
         yield
     finally:
         for layer in layers:
             del layer.forward
-        for module in modules:
+        for module, before in zip(modules, compiled, strict=True):
             del module.is_sliced
+            module.compiled = before
 
 
 def attention_over_heads(layer: Attention, x: Tensor, rotary: RotaryPositions | None) -> Tensor:

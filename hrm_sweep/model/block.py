@@ -7,8 +7,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from hrm_sweep.config import ArchConfig
+from hrm_sweep.config import ArchConfig, swiglu_width
 from hrm_sweep.model import sliced
+from hrm_sweep.model.compiled import Compiled
 from hrm_sweep.model.layers import Attention, RotaryPositions, SwiGLU, rms_norm
 
 
@@ -39,6 +40,8 @@ class ReasoningModule(nn.Module):
     """
 
     is_sliced = True
+    compiled: Compiled | None = None
+    """Where it is there, it computes the calls without a gradient that are large enough for it."""
 
     def __init__(self, arch: ArchConfig, layers: int) -> None:
         super().__init__()
@@ -46,6 +49,8 @@ class ReasoningModule(nn.Module):
         self.layers = nn.ModuleList(Block(arch) for _ in range(layers))
 
     def forward(self, z: Tensor, injection: Tensor, rotary: RotaryPositions | None) -> Tensor:
+        if self.compiled is not None and not torch.is_grad_enabled() and self.compiled.fits(z):
+            return self.compiled(z, injection, self._weights())
         if self._in_slices(z):
             call = sliced.learning if torch.is_grad_enabled() else sliced.inferring
             return call(z, injection, self._shared(z, rotary), self._weights())
@@ -53,6 +58,11 @@ class ReasoningModule(nn.Module):
         for block in self.layers:
             z = block(z, rotary)
         return z
+
+    @property
+    def inner_width(self) -> int:
+        """Of SwiGLU."""
+        return swiglu_width(self.arch.hidden_size, self.arch.expansion)
 
     def first_position(self, z: Tensor, injection: Tensor, rotary: RotaryPositions | None) -> Tensor:
         """What `forward` gives for the first position, (B, 1, D), without a gradient."""

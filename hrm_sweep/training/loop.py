@@ -40,6 +40,7 @@ from hrm_sweep.runs import (
     write_environment,
     write_status,
 )
+from hrm_sweep.training.compilation import Compilation, compiling
 from hrm_sweep.training.learner import Learner, Update
 from hrm_sweep.training.ranks import Ranks
 from hrm_sweep.training.start import start_from
@@ -102,7 +103,8 @@ class Run:
         if self.start is not None:
             for line in start_from(self.model, self.start):
                 self.say(line)
-        with MetricsWriter(self.directory.metrics) as self.metrics:
+        compilation = Compilation(self.config, self.model, self.device, self.say)
+        with MetricsWriter(self.directory.metrics) as self.metrics, compiling(compilation):
             while self.iteration <= self.length.intervals and not self.solved:
                 if self._stage_of(self.iteration) != self.stage:
                     self._enter_stage(self._stage_of(self.iteration))
@@ -110,6 +112,7 @@ class Run:
                     self.say(f"stage {self.stage} of 0 to {len(self.config.stages or ()) - 1} begins")
                 for batch in self._batches():
                     self._step(batch)
+                    compilation.step(self.length.trained_steps - self.learner.steps)
                     if reason := self._stop_reason():
                         return self._stopped(reason)
                     if self.learner.steps >= self.length.scheduled_steps:

@@ -36,6 +36,7 @@ _MAY_CHANGE = {
     "max_seconds",
     "stop_when_solved",
     "device",
+    "compile",
     "micro_batch_size",
     "checkpoint_path",
     "checkpoint_every_eval",

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from plain_hrm import PlainHRM
+from speed import compare
 from workloads import WORKLOADS
 
 from hrm_sweep.config import load_config
@@ -89,11 +90,11 @@ def test_the_plain_reading_evaluates_like_the_product() -> None:
 
 def test_it_prints_a_row_for_each_workload_a_profile_and_writes_them_down(tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
-    command = [sys.executable, str(BENCHMARK), "--seconds", "0", "--rows", "4x4-d64,eval-4x4-d64", "--threads", "1"]
+    command = [sys.executable, str(BENCHMARK), "--seconds", "0", "--rows", "4x4-d64", "--threads", "1"]
     result = subprocess.run([*command, "--markdown", "--json", str(out)], capture_output=True, text=True, check=True)
     numbers = json.loads(out.read_text())
     assert (numbers["torch"], numbers["threads"]) == (torch.__version__, 1)
-    assert [one["row"] for one in numbers["rows"]] == ["4x4-d64", "eval-4x4-d64"]
+    assert [one["row"] for one in numbers["rows"]] == ["4x4-d64"]
     for one in numbers["rows"]:
         assert one["matrix_gflops"] > 0
         for speed in (one["product"], one["plain"]):
@@ -114,6 +115,13 @@ def test_it_prints_a_row_for_each_workload_a_profile_and_writes_them_down(tmp_pa
         "logging",
         "evaluation",
     } < set(parts)
+
+
+@pytest.mark.parametrize(("row", "at_least"), [("4x4-d64", 1.05), ("eval-4x4-d64", 1.1)])
+def test_the_product_stays_faster_than_the_plain_reading(row: str, at_least: float) -> None:
+    """Measured with one thread, on busy machines: 1.2 to 1.4 and 1.2 to 2.1 times as fast. Both take turns, and the
+    middle one of their ratios counts: a slow minute of the machine falls on both."""
+    assert compare(row, seconds=4.0, threads=1).ratio > at_least
 
 
 def test_a_row_that_is_none_is_refused() -> None:
