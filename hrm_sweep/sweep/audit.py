@@ -40,10 +40,6 @@ class Condemnation:
     step: int
     time_s: float
 
-    @property
-    def pruner(self) -> str:
-        return self.condemned_by.partition(" at ")[0]
-
 
 def condemn(study: Study, trial: optuna.Trial, condemnation: Condemnation) -> bool:
     """Decide whether a trial that a pruner has condemned goes on; one that does is marked, and its retries with it.
