@@ -179,6 +179,7 @@ def _check_sudoku(path: Path, puzzle_set: PuzzleSet, metadata: SplitMetadata, fi
         return
     labels, questions = digits_of_tokens(puzzle_set.labels), digits_of_tokens(puzzle_set.inputs)
     solved = are_solutions(board, labels)
+    _complain_of_rows(path, ~solved, "labels are no solved sudoku, while the rest of the set is", findings)
     contradicted = solved & ~agree(questions, labels)
     _complain_of_rows(path, contradicted, "labels contradict the digits that the inputs give", findings)
     sample = np.linspace(0, puzzle_set.n_examples - 1, min(_PUZZLES_SOLVED, puzzle_set.n_examples)).astype(int)

@@ -131,7 +131,7 @@ REFUSED = [
     ({"objective": {"metric": "acc"}}, "objective.metric: expected 'exact_accuracy', 'accuracy', 'loss' or 'lm_loss'"),
     ({"name": "../elsewhere"}, "name: '../elsewhere' cannot be the name of a study"),
     ({"name": "runs"}, "name: 'runs' cannot be the name of a study"),
-    ({"base": 3}, "base: expected a preset (hrm_v1, hrm_v1_aggressive, hrm_v1_balanced, hrm_v1_tiny)"),
+    ({"base": 3}, "base: expected a preset (hrm_v1, hrm_v1_aggressive, hrm_v1_balanced, hrm_v1_tiny, progressive)"),
     ({"overrides": {"epoch": 3}}, "overrides.epoch: unknown key; the nearest valid key is epochs"),
     ({"overrides": {"lr": 3}}, "overrides.lr: is a parameter too; leave it out of one of the two"),
     ({"bas": 1}, "bas: unknown key; the nearest valid key is base"),

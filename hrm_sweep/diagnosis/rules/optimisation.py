@@ -304,7 +304,7 @@ def weight_decay_inert(run: Evidence) -> Outcome:
     Published: 1e-4 x 1.0, so 10,000 steps of 26,041; arXiv 2506.21734 bounds weights by decay for stable Q-learning.
     """
     config, plan = run.config, run.plan
-    if config.weight_decay == 0 or config.lr == 0:
+    if config.lr * config.weight_decay == 0:  # also where both are so small that their product is
         return clear("There is no weight decay.")
     constant = 1 / (config.lr * config.weight_decay)
     row = EvidenceRow.above("1 / (lr x weight_decay), steps", constant, INERT_RUN_LENGTHS * plan.trained_steps)
