@@ -88,6 +88,7 @@ def _space(
     from rich.markup import escape
 
     from hrm_sweep.errors import StudyError
+    from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.confirm.plan import best_configurations, default_name, plan_confirmation
     from hrm_sweep.sweep.space import require_name
     from hrm_sweep.sweep.study import known_space, open_study
@@ -98,7 +99,10 @@ def _space(
     begun = known_space(url, name)
     if begun is None:
         planned = plan_confirmation(search, name=name, top=top or _TOP, seeds=seeds or _SEEDS, baseline=baseline)
-        for note in planned.notes:
+        unfinished = (
+            () if account(search).is_reached else (f"{study} is not at its end; the best so far are confirmed",)
+        )
+        for note in (*unfinished, *planned.notes):
             voice.results.print(f"note: {escape(note)}")
         return planned.space
     plan = begun.confirm

@@ -37,13 +37,13 @@ class World:
 
 
 WORLDS = (
-    World("four alike, runs 4.5 points apart", (1.0, 1.0, 1.0, 1.0), luck=0.25),
-    World("four alike, runs 1 point apart", (1.0, 1.0, 1.0, 1.0), luck=0.0),
-    World("two alike, two 30 points worse", (1.0, 1.0, -0.4, -0.4), luck=0.25),
+    World("four alike, runs 5 points apart", (1.0, 1.0, 1.0, 1.0), luck=0.25),
+    World("four alike, runs 3 points apart", (1.0, 1.0, 1.0, 1.0), luck=0.0),
+    World("two alike, two 24 points worse", (1.0, 1.0, -0.4, -0.4), luck=0.25),
     World("two alike and nobody else", (1.0, 1.0), luck=0.25),
     World("one 5 points better", (1.3, 1.0, 1.0, 1.0), luck=0.25),
     World("one 10 points better", (1.65, 1.0, 1.0, 1.0), luck=0.25),
-    World("one 30 points better", (1.0, -0.4, -0.4, -0.4), luck=0.25),
+    World("one 24 points better", (1.0, -0.4, -0.4, -0.4), luck=0.25),
     World("one 10 points better, 10 seeds", (1.65, 1.0, 1.0, 1.0), luck=0.25, seeds=10),
     World("four alike, one run in ten dead", (1.0, 1.0, 1.0, 1.0), luck=0.25, dead=0.1),
     World("four alike, one run in two dead", (1.0, 1.0, 1.0, 1.0), luck=0.25, dead=0.5),

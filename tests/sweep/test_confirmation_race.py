@@ -23,6 +23,7 @@ from hrm_sweep.sweep.conduct import Wish, conduct
 from hrm_sweep.sweep.confirm.results import confirmation_report
 from hrm_sweep.sweep.confirm.runs import keep_unseen
 from hrm_sweep.sweep.engines.base import WorkerPlan
+from hrm_sweep.sweep.engines.debug import DebugEngine
 from hrm_sweep.sweep.engines.local import LocalEngine
 from hrm_sweep.sweep.space import space_from_mapping
 from hrm_sweep.sweep.study import Study
@@ -166,6 +167,18 @@ def test_two_workers_share_it_and_a_killed_one_costs_no_run(make_study: MakeStud
     assert made == Counter([(candidate, seed) for seed in range(3) for candidate in range(2)] + [(0, 3)])
     report = confirmation_report(study)
     assert (report.verdict, report.leading, report.puzzles) == (Verdict.WINNER, ["trial 1"], 100)
+
+
+def test_a_run_that_cannot_be_measured_on_unseen_puzzles_has_failed(make_study: MakeStudy) -> None:
+    content = confirming({"trial 1": GOOD, "baseline": BAD}, seeds=2)
+    content["base"].pop("project_name")  # which lets the stand-in write what it does of unseen puzzles
+    study = make_study(**content)
+    ended = conduct(study, DebugEngine(WorkerPlan(study, threads=1, training=stand_in_training.NAME)), 1)
+    assert ended.account.is_reached
+    for trial in study.trials():
+        assert (trial.state, trial.user_attrs["cause"]) == (TrialState.FAIL, "data")
+        assert trial.user_attrs["message"].startswith("on unseen puzzles: nowhere: expected a puzzle folder")
+    assert confirmation_report(study).verdict is Verdict.NOTHING
 
 
 def test_a_confirmation_has_no_other_parameter_than_the_seed(make_study: MakeStudy) -> None:

@@ -28,7 +28,7 @@ FIRST_SEED = 1_000_000
 
 BASELINE = "baseline"
 _SEED = "seed"
-_NOT_COMPARED = (_SEED, "checkpoint_path", "run_name", "project_name", "tracker")
+_NOT_COMPARED = (_SEED, "checkpoint", "checkpoint_path", "run_name", "project_name", "tracker")
 """Keys of which a candidate has no say: what it learns does not depend on them, but for the seed."""
 
 
@@ -166,10 +166,11 @@ def _base(study: Study) -> SearchSpace:
 
 def _space(base: SearchSpace, name: str, plan: Confirmation) -> SearchSpace:
     content = base.model_dump(mode="json")
-    kept = {key: content[key] for key in ("base", "overrides", "objective", "resources", "retry")}
+    kept = {key: content[key] for key in ("base", "objective", "resources", "retry")}
     space = {
         **kept,
         "name": name,
+        "overrides": {**content["overrides"], "checkpoint": True},  # what is measured is the best checkpoint
         "parameters": {_SEED: {"values": list(plan.seeds)}},
         "sampler": {"name": "random", "seed": 0},
         "budget": {"trials": len(plan.candidates) * len(plan.seeds)},
