@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hrm_sweep.config import ArchConfig, swiglu_width
-from hrm_sweep.model import sliced
+from hrm_sweep.model import sliced, sliced_gradient
 from hrm_sweep.model.compiled import Compiled
 from hrm_sweep.model.layers import Attention, RotaryPositions, SwiGLU, rms_norm
 
@@ -52,7 +52,7 @@ class ReasoningModule(nn.Module):
         if self.compiled is not None and not torch.is_grad_enabled() and self.compiled.fits(z):
             return self.compiled(z, injection, self._weights())
         if self._in_slices(z):
-            call = sliced.learning if torch.is_grad_enabled() else sliced.inferring
+            call = sliced_gradient.learning if torch.is_grad_enabled() else sliced.inferring
             return call(z, injection, self._shared(z, rotary), self._weights())
         z = z + injection
         for block in self.layers:

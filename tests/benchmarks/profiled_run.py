@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from hrm_sweep.config import load_config
-from hrm_sweep.model import sliced
+from hrm_sweep.model import sliced, sliced_gradient
 from hrm_sweep.model.hrm import Inner
 from hrm_sweep.runs import RunDirectory
 from hrm_sweep.training import learner, loop, session
@@ -21,9 +21,12 @@ from hrm_sweep.training.telemetry import Interval
 
 DATA = Path(__file__).parents[1] / "fixtures" / "sudoku-4x4"
 PARTS: tuple[tuple[str, Any, tuple[str, ...], bool], ...] = (
-    ("attention", sliced, ("_attend", "_attention_gradient"), False),
-    ("MLP", sliced, ("_feed", "_feed_gradient"), False),
-    ("norms", sliced, ("_norm", "_norm_gradient"), False),
+    ("attention", sliced, ("attend",), False),
+    ("attention", sliced_gradient, ("_attention_gradient",), False),
+    ("MLP", sliced, ("feed",), False),
+    ("MLP", sliced_gradient, ("_feed_gradient",), False),
+    ("norms", sliced, ("norm",), False),
+    ("norms", sliced_gradient, ("_norm_gradient",), False),
     ("second ACT pass", Inner, ("next_q_values",), True),
     ("optimizer", AdamATan2, ("step",), True),
     ("optimizer", learner, ("sign_sgd_step",), True),
