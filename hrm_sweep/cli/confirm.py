@@ -8,10 +8,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hrm_sweep.cli.complete import studies
+from hrm_sweep.cli.fleet import (
+    Address,
+    Artifacts,
+    Engine,
+    Fleet,
+    Partition,
+    Threads,
+    TimeLimit,
+    Voice,
+    Workers,
+    place_of,
+)
 from hrm_sweep.cli.studies import STORAGE_OPTION, storage_url
 
 if TYPE_CHECKING:
-    from hrm_sweep.cli.run import Voice
     from hrm_sweep.sweep.space import SearchSpace
 
 _TOP, _SEEDS = 3, 5
@@ -38,22 +49,13 @@ def confirm(
         str | None, typer.Option(help="Runs at once: a number, auto, or 0: only make the confirmation.")
     ] = None,
     storage: Annotated[str | None, STORAGE_OPTION] = None,
-    engine: Annotated[
-        str,
-        typer.Option(help="local: processes of this machine; debug: in this process; ray, slurm: see docs/scaling.md."),
-    ] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="ray, slurm: runs at once.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="ray, slurm: CPU threads of each run.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="ray: auto or host:port of a cluster; without it, one of this machine alone.")
-    ] = None,
-    time_limit: Annotated[
-        str | None, typer.Option("--time", help="slurm: of each job, which is then requeued, for example 4h.")
-    ] = None,
-    partition: Annotated[str | None, typer.Option(help="slurm: the partition of the jobs.")] = None,
-    artifacts: Annotated[
-        str | None, typer.Option(help="URL through which hosts that share no file system hand on run directories.")
-    ] = None,
+    engine: Engine = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    address: Address = None,
+    time_limit: TimeLimit = None,
+    partition: Partition = None,
+    artifacts: Artifacts = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
     ] = False,
@@ -68,7 +70,7 @@ def confirm(
 
     Example: hrm-sweep confirm quickstart --top 2 --baseline hrm_v1_tiny
     """
-    from hrm_sweep.cli.run import Fleet, Voice, place_of, run_space, with_options
+    from hrm_sweep.cli.run import run_space, with_options
     from hrm_sweep.sweep.storage import quiet_optuna
 
     quiet_optuna()

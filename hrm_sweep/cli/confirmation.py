@@ -10,7 +10,7 @@ from hrm_sweep.cli.studies import study_command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from hrm_sweep.cli.run import Voice
+    from hrm_sweep.cli.fleet import Voice
     from hrm_sweep.report.confirmation import ConfirmationReport
     from hrm_sweep.sweep.conduct import Conducted
     from hrm_sweep.sweep.resources import Share

@@ -7,23 +7,30 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hrm_sweep.cli.complete import spaces, studies
-from hrm_sweep.cli.output import is_quiet, output_console
+from hrm_sweep.cli.fleet import (
+    Address,
+    Artifacts,
+    Engine,
+    Fleet,
+    Partition,
+    Threads,
+    TimeLimit,
+    Voice,
+    Workers,
+    place_of,
+)
+from hrm_sweep.cli.output import is_quiet
 from hrm_sweep.cli.studies import storage_url, study_command
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from hrm_sweep.planning.study_plan import StudyPlan
     from hrm_sweep.sweep.conduct import Conducted, Wish
-    from hrm_sweep.sweep.early import EarlyWorker
-    from hrm_sweep.sweep.engines.base import Place
     from hrm_sweep.sweep.resources import Share
     from hrm_sweep.sweep.space import SearchSpace
     from hrm_sweep.sweep.streak import Streak
@@ -60,22 +67,13 @@ def run(
         int | None,
         typer.Option(min=0, help="End early when so many trials in a row failed for one cause; 0: never (default)."),
     ] = None,
-    engine: Annotated[
-        str,
-        typer.Option(help="local: processes of this machine; debug: in this process; ray, slurm: see docs/scaling.md."),
-    ] = "local",
-    workers: Annotated[int | None, typer.Option(min=1, help="ray, slurm: trials at once.")] = None,
-    threads: Annotated[int | None, typer.Option(min=1, help="ray, slurm: CPU threads of each trial.")] = None,
-    address: Annotated[
-        str | None, typer.Option(help="ray: auto or host:port of a cluster; without it, one of this machine alone.")
-    ] = None,
-    time_limit: Annotated[
-        str | None, typer.Option("--time", help="slurm: of each job, which is then requeued, for example 4h.")
-    ] = None,
-    partition: Annotated[str | None, typer.Option(help="slurm: the partition of the jobs.")] = None,
-    artifacts: Annotated[
-        str | None, typer.Option(help="URL through which hosts that share no file system hand on run directories.")
-    ] = None,
+    engine: Engine = "local",
+    workers: Workers = None,
+    threads: Threads = None,
+    address: Address = None,
+    time_limit: TimeLimit = None,
+    partition: Partition = None,
+    artifacts: Artifacts = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print one JSON object at the end; progress goes to standard error.")
     ] = False,
@@ -105,72 +103,6 @@ def run(
         place = place_of(engine, workers, threads, address, time_limit, partition, artifacts)
         fleet = Fleet(engine, workers, threads, place, artifacts, hours, starts_trials=jobs != "0", early=early)
         sys.exit(run_space(space, where, url, seed, fleet, Voice.of(as_json), measuring))
-
-
-@dataclass(frozen=True)
-class Voice:
-    """Where a call says what. `progress` is silent with --quiet; `results` has warnings, complaints and the summary."""
-
-    progress: Console
-    results: Console
-    as_json: bool
-
-    @staticmethod
-    def of(as_json: bool) -> Voice:
-        return Voice(output_console(stderr=as_json, quiet=is_quiet()), output_console(stderr=as_json), as_json)
-
-
-@dataclass(frozen=True)
-class Fleet:
-    """Which engine, and what the command line says about the workers of this call.
-
-    hours          after which no trial is started; None leaves it to the space.
-    starts_trials  false where the study is only made.
-    early          a process that is loading what the first worker on this machine needs.
-    """
-
-    engine: str
-    workers: int | None
-    threads: int | None
-    place: Place
-    artifacts: str | None
-    hours: float | None
-    starts_trials: bool
-    early: EarlyWorker | None = None
-
-
-def place_of(
-    engine: str,
-    workers: int | None,
-    threads: int | None,
-    address: str | None,
-    time_limit: str | None,
-    partition: str | None,
-    artifacts: str | None,
-) -> Place:
-    """Where the workers go. Raises UsageError for an option that the engine has no use for."""
-    from hrm_sweep.errors import UsageError
-    from hrm_sweep.sweep.artifacts import require_artifacts
-    from hrm_sweep.sweep.engines import BEYOND_THIS_MACHINE, require_engine
-    from hrm_sweep.sweep.engines.base import Place, minutes, require_address
-
-    require_engine(engine)
-    options: list[tuple[str, object, tuple[str, ...]]] = [
-        ("--workers", workers, BEYOND_THIS_MACHINE),
-        ("--threads", threads, BEYOND_THIS_MACHINE),
-        ("--address", address, ("ray",)),
-        ("--time", time_limit, ("slurm",)),
-        ("--partition", partition, ("slurm",)),
-    ]
-    for option, given, engines in options:
-        if given is not None and engine not in engines:
-            hint = "; trials at once on this machine are --jobs" if option == "--workers" else ""
-            raise UsageError(f"{option} is for --engine {' or '.join(engines)}, not {engine}{hint}")
-    require_address(address)
-    if artifacts is not None:
-        require_artifacts(artifacts)
-    limit = None if time_limit is None else minutes(time_limit)
-    return Place(address, limit, partition)
 
 
 def _space(arguments: list[str], study: str | None, url: str) -> tuple[SearchSpace, str]:

@@ -24,6 +24,7 @@ from hrm_sweep.data import SplitMetadata
 from hrm_sweep.errors import TrainingError
 from hrm_sweep.planning.cost import act_step_flops
 from hrm_sweep.planning.speed import Measured, Point, Speed, corners
+from hrm_sweep.runs.cache import cache_folder
 from hrm_sweep.runs.environment import package_version
 
 SECONDS_A_POINT = 0.8
@@ -117,20 +118,6 @@ def _group(config: RunConfig, facts: SplitMetadata) -> str:
     """Equal for configurations of one shape; cheaper than `Shape.key`, for thousands of combinations."""
     kept = config.model_dump(exclude={**dict.fromkeys(_NOT_OF_THE_SHAPE, True), "arch": _NOT_OF_THE_ARCHITECTURE})
     return repr((kept, facts.vocab_size, facts.seq_len, facts.num_puzzle_identifiers))
-
-
-def cache_folder() -> Path:
-    """Where measured speeds are kept: HRM_SWEEP_CACHE, or hrm-sweep in the user's cache directory."""
-    chosen = os.environ.get("HRM_SWEEP_CACHE")
-    if chosen:
-        return Path(chosen)
-    if sys.platform == "win32":
-        root = os.environ.get("LOCALAPPDATA")
-    elif sys.platform == "darwin":
-        root = str(Path.home() / "Library" / "Caches")
-    else:
-        root = os.environ.get("XDG_CACHE_HOME")
-    return Path(root or Path.home() / ".cache") / "hrm-sweep"
 
 
 def known_speed(shape: Shape, configs: Sequence[RunConfig]) -> Speed | None:

@@ -13,7 +13,6 @@ import numpy as np
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep.evaluation.mistakes import NEARLY_RIGHT_CELLS, Kind
@@ -24,6 +23,7 @@ from hrm_sweep.report.html import Html, element, page
 from hrm_sweep.report.section import Cell, Grid
 from hrm_sweep.report.svg import Area, Chart, Line, line_chart
 from hrm_sweep.report.tables_html import table
+from hrm_sweep.report.tables_text import terminal_table
 
 SCHEMA_VERSION = 1
 
@@ -211,19 +211,9 @@ def print_evaluation(evaluation: Evaluation, console: Console) -> None:
     for title, grid, sentences in _parts(evaluation):
         console.print(Text(f"\n{title}", style="bold"))
         if grid is not None:
-            console.print(Padding(_terminal_table(grid), (0, 0, 0, 2), expand=False))
+            console.print(Padding(terminal_table(grid), (0, 0, 0, 2), expand=False))
         for sentence in sentences:
             console.print(Padding(Text(sentence), (0, 0, 0, 2), expand=False))
-
-
-def _terminal_table(grid: Grid) -> Table:
-    shown = Table(box=None, pad_edge=False, header_style="dim")
-    for number, heading in enumerate(grid.headings):
-        numeric = any(row[number].number is not None for row in grid.rows)
-        shown.add_column(heading, justify="right" if numeric else "left", overflow="fold")
-    for row in grid.rows:
-        shown.add_row(*(Text(cell.text) for cell in row))
-    return shown
 
 
 # The page -------------------------------------------------------------------------------------------------------------

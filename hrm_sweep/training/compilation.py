@@ -29,6 +29,7 @@ from hrm_sweep.model.block import ReasoningModule
 from hrm_sweep.model.compiled import Compiled, CompiledShape, compiled_shape
 from hrm_sweep.model.hrm import HRM
 from hrm_sweep.model.sliced import rows_in_cache
+from hrm_sweep.runs.cache import cache_folder
 
 EXPECTED_SAVING = {"cpu": 0.0, "cuda": 0.15}
 """The share of a run's time that compiled blocks save. On a CPU they are 1.1 to 1.3 times as fast as `sliced.py` for
@@ -37,13 +38,6 @@ not worth it (docs/performance.md). On CUDA it was not measured."""
 
 BUILD_SECONDS = 60.0
 """What a package costs at most on an idle machine of two cores: 17 to 50 s were measured."""
-
-
-def cache_folder() -> Path:
-    """Where packages are kept: $HRM_SWEEP_CACHE, or the user's cache folder."""
-    if given := os.environ.get("HRM_SWEEP_CACHE"):
-        return Path(given)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hrm-sweep"
 
 
 class Compilation:
