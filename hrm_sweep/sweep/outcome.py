@@ -8,16 +8,28 @@ from optuna.trial import TrialState
 
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep.failures import Failure
+from hrm_sweep.sweep.measures import NO_VIOLATIONS, Violations
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended: complete with a value, pruned with a reason, or failed."""
+    """How an attempt ended: complete with a value, pruned with a reason, or failed.
+
+    value       of the main goal; `beside` it those of the other goals, in their order.
+    violations  of constraints, as far as they can be told.
+    """
 
     state: TrialState
     value: float | None = None
     pruned_by: str | None = None
     failure: Failure | None = None
+    beside: tuple[float, ...] = ()
+    violations: Violations = NO_VIOLATIONS
+
+    @property
+    def values(self) -> list[float] | None:
+        """What Optuna is told."""
+        return None if self.value is None else [self.value, *self.beside]
 
     @staticmethod
     def failed(cause: Cause, message: str) -> Outcome:

@@ -14,6 +14,7 @@ from hrm_sweep.data import SplitMetadata, open_folder
 from hrm_sweep.data.resolve import with_data
 from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.planning.lint import Level, lint
+from hrm_sweep.sweep.measures import predicted_violations
 from hrm_sweep.sweep.reachable import reachable_combinations
 from hrm_sweep.sweep.space import SearchSpace
 
@@ -72,6 +73,7 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
     combinations: list[Combination] = []
     errors: dict[str, _Tally] = {}
     warnings: dict[str, _Tally] = {}
+    violating: dict[str, _Tally] = {}
     looked_at = reachable_combinations(space)
     for values in looked_at:
         try:
@@ -82,6 +84,9 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
             continue
         metadata = facts.of(config)
         findings = lint(config, metadata, space.resources.processes)
+        refused = predicted_violations(space.constraints, config, lambda: metadata)  # noqa: B023 - asked at once
+        if refused.said:
+            _count(violating, "constraints", values, f"constraints: {refused.said}; such a trial is not trained")
         for finding in findings:
             tallies = errors if finding.level is Level.ERROR else warnings
             _count(tallies, finding.key, values, f"{finding.key}: {finding.message}")
@@ -90,6 +95,13 @@ def lint_space(space: SearchSpace, where: str) -> SpaceReport:
             combinations.append(Combination(values, config, length))
     if errors:
         raise SpaceError(_explain_errors(errors.values(), len(looked_at), len(combinations), where))
+    refused_all = [tally for tally in violating.values() if tally.count == len(looked_at)]
+    if refused_all:
+        raise SpaceError(
+            f"{where}: no combination of this space keeps to its constraints, so none would be trained\n"
+            + "\n".join(f"{where}: {_where_seen(tally, len(looked_at))}" for tally in refused_all)
+        )
+    warnings |= violating
     never = [name for name in space.parameters if all(name not in values for values in looked_at)]
     lines = [_where_seen(tally, len(looked_at)) for tally in warnings.values()]
     lines += [f"{name}: its `when` never holds, so it is never varied" for name in never]
