@@ -12,8 +12,6 @@ from typing import Any
 from hrm_sweep.report.progress import duration
 from hrm_sweep.report.trial_note import in_units
 
-_UNITS = {"parameters": "parameters", "train_flops": "FLOP", "evaluation_flops": "FLOP a puzzle", "peak_memory": "B"}
-
 
 @dataclass(frozen=True)
 class ShownGoal:
@@ -24,23 +22,30 @@ class ShownGoal:
 
 
 def quantity_text(name: str, value: float) -> str:
-    """A measured quantity in words, with its unit and name: `12.3 M parameters`, `exact_accuracy 0.845`."""
-    if name in _UNITS:
-        unit = _UNITS[name] if name != "peak_memory" else "B of memory"
-        return f"{in_units(value)}{unit}"
-    if name == "seconds":
-        return f"{duration(value)} of training"
+    """A measured quantity with its unit and in words: `12.3 M parameters`, `8.6 GB of memory`, `loss 0.845`."""
+    match name:
+        case "parameters":
+            return f"{goal_text(name, value)} parameters"
+        case "train_flops":
+            return f"{goal_text(name, value)} of training"
+        case "evaluation_flops":
+            return f"{goal_text(name, value)} a puzzle"
+        case "seconds":
+            return f"{goal_text(name, value)} of training"
+        case "peak_memory":
+            return f"{in_units(value)}B of memory"
     return f"{name} {value:.4g}"
 
 
 def goal_text(metric: str, value: float) -> str:
     """The value of a goal in a column that is named by it: `0.845`, `1.2 TFLOP`, `3 min 20 s`."""
-    if metric in ("train_flops", "evaluation_flops"):
-        return f"{in_units(value)}FLOP"
-    if metric == "parameters":
-        return in_units(value).strip()
-    if metric == "seconds":
-        return duration(value) if value >= 10 else f"{value:.2g} s"
+    match metric:
+        case "train_flops" | "evaluation_flops":
+            return f"{in_units(value)}FLOP"
+        case "parameters":
+            return in_units(value).strip()
+        case "seconds":
+            return duration(value) if value >= 10 else f"{value:.2g} s"
     return f"{value:.3f}" if abs(value) < 100 else f"{value:.3g}"
 
 
