@@ -153,7 +153,8 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield "no trial completed, so there is no best configuration"
     else:
         yield from map(escape, front_lines(view))
-        yield f"best: trial {best.number}, {view.metric} {number(best.best)} on the puzzles it was selected by"
+        first = f" by {view.metric}" if view.goals else ""
+        yield f"best{first}: trial {best.number}, {view.metric} {number(best.best)} on the puzzles it was selected by"
         yield f"  {escape(spelled(best.values))}"
         if summary.best_config:
             yield f"  {escape(summary.best_config)}"
