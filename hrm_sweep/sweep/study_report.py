@@ -97,7 +97,7 @@ def _setting(space: SearchSpace, evidence: StudyEvidence) -> dict[str, str]:
     ]
     puzzles = f", on {evidence.evaluated_puzzles:,} puzzles" if evidence.evaluated_puzzles else ""
     return {
-        "decided by": ", ".join(f"{goal.metric}, {goal.goal}" for goal in space.objective.goals) + puzzles,
+        "decided by": "; ".join(f"{goal.metric}, {goal.goal}" for goal in space.objective.goals) + puzzles,
         **({"kept to": ", ".join(map(str, space.constraints.values()))} if space.constraints else {}),
         "sampler": f"{sampler.pop('name')} ({spelled(sampler)})" if len(sampler) > 1 else space.sampler.name,
         "pruned by": ", ".join(pruners) or "nothing",
