@@ -33,11 +33,11 @@ def train_flops(config: RunConfig, seq_len: int, steps: int) -> float:
     return float(steps) * config.global_batch_size * (passes * forward + 2 * (low + high))
 
 
-def puzzle_flops(arch: ArchConfig, seq_len: int) -> float:
-    """Floating-point operations of solving one puzzle: `halt_max_steps` ACT steps, which an evaluation always takes, of
-    H_cycles (L_cycles + 1) module calls each. Heads and embeddings are left out, as in `train_flops`."""
+def evaluation_flops(arch: ArchConfig, seq_len: int, puzzles: int) -> float:
+    """Floating-point operations of one evaluation of `puzzles` puzzles: all of halt_max_steps ACT steps, each
+    H_cycles (L_cycles + 1) module calls. Heads and embeddings are left out, as in `train_flops`."""
     low, high = _module_flops(arch, arch.L_layers, seq_len), _module_flops(arch, arch.H_layers, seq_len)
-    return float(arch.halt_max_steps * arch.H_cycles * (arch.L_cycles * low + high))
+    return float(puzzles) * arch.halt_max_steps * arch.H_cycles * (arch.L_cycles * low + high)
 
 
 def _module_flops(arch: ArchConfig, layers: int, seq_len: int) -> int:

@@ -24,7 +24,7 @@ from hrm_sweep.config import RunConfig
 from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.data import SplitMetadata, open_folder
 from hrm_sweep.data.resolve import with_data
-from hrm_sweep.planning.cost import parameter_count, puzzle_flops, train_flops
+from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops
 from hrm_sweep.report.goals import quantity_text
 from hrm_sweep.runs import MetricRow, RunDirectory, read_metrics, read_status
 from hrm_sweep.sweep.constraints import CONSTRAINTS, PEAK_MEMORY, Constraint
@@ -53,7 +53,7 @@ def predicted(config: RunConfig, data: SplitMetadata) -> dict[str, float]:
     """What is known of a run before it starts, by quantity."""
     known = {
         "parameters": float(parameter_count(config.arch, data.vocab_size, data.seq_len)),
-        "evaluation_flops": puzzle_flops(config.arch, data.seq_len),
+        "evaluation_flops": evaluation_flops(config.arch, data.seq_len, puzzles=1),
     }
     if config.stop_when_solved is None and config.max_seconds is None:
         steps = RunLength.of(config, data.total_groups, data.mean_puzzle_examples).trained_steps

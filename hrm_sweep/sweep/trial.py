@@ -234,7 +234,9 @@ class _Attempt:
             self.taken_away = True
             return
         if self.pruned_by is None:
-            self.pruned_by = patiently(self._verdict) or self.measures.exceeded(row)
+            self.pruned_by = patiently(self._verdict)
+        if self.pruned_by is None:
+            self.pruned_by = self.measures.exceeded(row)
 
     def _verdict(self) -> str | None:
         frozen = self.study.storage.get_trial(self.claim.trial._trial_id)
