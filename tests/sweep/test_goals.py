@@ -7,6 +7,7 @@ from typing import Any
 import optuna
 import pytest
 import stand_in_training
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
@@ -20,6 +21,9 @@ from hrm_sweep.sweep.goals import curve_of, front
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.launch import ChildThread
 from hrm_sweep.sweep.objective import Goal, Objective
+from hrm_sweep.sweep.space import space_from_mapping
+from hrm_sweep.sweep.space_proposal import Proposal
+from hrm_sweep.sweep.space_text import space_text
 from hrm_sweep.sweep.study import Study
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
@@ -54,6 +58,12 @@ def test_several_goals_are_read_and_written_as_they_stand_in_the_file() -> None:
         "metric": "loss",
         "goal": "minimize",
     }
+
+
+def test_a_proposed_space_keeps_goals_and_constraints() -> None:
+    space = small_space(objective=TWO, constraints={"parameters": "<= 10M", "peak_memory": "<= 8GiB"})
+    text = space_text(Proposal(space, (), ()), "from a test")
+    assert space_from_mapping(yaml.safe_load(text), "next.yaml") == space
 
 
 @pytest.mark.parametrize(
