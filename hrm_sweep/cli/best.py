@@ -17,6 +17,14 @@ if TYPE_CHECKING:
     from hrm_sweep.sweep.study import Study
 
 
+_OPTIONS = (
+    ("--yaml", "the whole configuration"),
+    ("--command", "a line that trains it again"),
+    ("--official", "the same for the reference implementation"),
+)
+_TRIAL_OPTION = typer.Option("--trial", min=0, help="This completed trial in place of the best one.")
+
+
 def best(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
     as_yaml: Annotated[
@@ -26,23 +34,30 @@ def best(
     official: Annotated[
         bool, typer.Option("--official", help="Print the pretrain.py line of the reference implementation.")
     ] = False,
+    trial: Annotated[int | None, _TRIAL_OPTION] = None,
     storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
-    """Print the best configuration of a study.
+    """Print the best configuration of a study; of one with several goals, its front.
 
     --yaml and --command give exactly the configuration that was trained. --official names the puzzle folder by its full
     path, for it is typed in the folder of the reference; what the reference does not have is said on standard error.
+
+    Several goals have no single best trial, so these three then need --trial, with a number from the front.
 
     Example: hrm-sweep best quickstart --yaml > best.yaml
     """
     from hrm_sweep.config import config_text
     from hrm_sweep.errors import UsageError
-    from hrm_sweep.sweep.best import best_of
+    from hrm_sweep.sweep.best import only_one_of
 
     if as_yaml + command + official > 1:
         raise UsageError("best: --yaml, --command and --official exclude each other; ask for one of them")
     opened = _opened(study, storage)
-    found = best_of(opened)
+    if opened.space.objective.beside and trial is None and not (as_yaml or command or official):
+        for line in _front(opened):
+            typer.echo(line)
+        return
+    found = only_one_of(opened, trial)
     if as_yaml:
         typer.echo(config_text(found.config), nl=False)
     elif command:
@@ -57,13 +72,14 @@ def best(
         for line in not_official(found.config):
             typer.echo(f"note: {line}", err=True)
     else:
-        for line in _said(opened, found):
+        for line in _said(opened, found, trial):
             typer.echo(line)
 
 
 def export(
     study: Annotated[str, typer.Argument(help="Name of a study.")],
     target: Annotated[Path, typer.Argument(metavar="DIR", help="A folder that is not there yet, or is empty.")],
+    trial: Annotated[int | None, _TRIAL_OPTION] = None,
     storage: Annotated[str | None, STORAGE_OPTION] = None,
 ) -> None:
     """Write the best trial of a study as a run directory that the reference's own evaluation reads.
@@ -76,10 +92,10 @@ def export(
     from hrm_sweep.data.resolve import data_folder
     from hrm_sweep.errors import StudyError
     from hrm_sweep.evaluation.export import export_checkpoint, require_free
-    from hrm_sweep.sweep.best import best_of
+    from hrm_sweep.sweep.best import only_one_of
 
     require_free(target)
-    found = best_of(_opened(study, storage))
+    found = only_one_of(_opened(study, storage), trial)
     checkpoint = found.directory.best_checkpoint
     if not checkpoint.is_file():
         raise StudyError(
@@ -102,9 +118,25 @@ def _opened(study: str, storage: str | None) -> Study:
     return open_study(storage_url(storage), study)
 
 
-def _said(study: Study, found: Best) -> Iterator[str]:
+def _front(study: Study) -> Iterator[str]:
+    """The front as a table, and how one of it is taken."""
+    from hrm_sweep.errors import StudyError
+    from hrm_sweep.report.terminal import front_lines
+    from hrm_sweep.sweep.best import why_no_best
+    from hrm_sweep.sweep.view import study_view
+
+    view = study_view(study, 0.0)
+    if not view.front:
+        raise StudyError(f"{study.name}: {why_no_best(study)}")
+    yield from front_lines(view)
+    for option, what in _OPTIONS:
+        yield f"next: {study_command(study, 'best', study.name, '--trial', str(view.front[0]), option)}  # {what}"
+
+
+def _said(study: Study, found: Best, trial: int | None) -> Iterator[str]:
     from hrm_sweep.config.spelling import spelled_override
     from hrm_sweep.evaluation.share import Share, is_share
+    from hrm_sweep.report.goals import goal_text
     from hrm_sweep.sweep.confirm.kept import known_confirmation
 
     metric = study.space.objective.metric
@@ -112,6 +144,8 @@ def _said(study: Study, found: Best) -> Iterator[str]:
     if found.puzzles is not None and is_share(metric):
         score = str(Share(found.value, found.puzzles))
     yield f"{study.name}: trial {found.trial}, {metric} {score} on the puzzles it was selected by"
+    for goal, value in zip(study.space.objective.beside, found.goals[1:], strict=True):
+        yield f"  {goal.metric} {goal_text(goal.metric, value)}"
     if found.holdout is not None:
         unseen = Share(found.holdout.exact_accuracy, found.holdout.n)
         yield f"on puzzles that selection never saw: {unseen}"
@@ -120,9 +154,6 @@ def _said(study: Study, found: Best) -> Iterator[str]:
         yield from confirmed.lines()
     yield "  " + " ".join(spelled_override(key, value) for key, value in found.values.items())
     yield f"  {found.directory.config.as_posix()}"
-    for option, what in (
-        ("--yaml", "the whole configuration"),
-        ("--command", "a line that trains it again"),
-        ("--official", "the same for the reference implementation"),
-    ):
-        yield f"next: {study_command(study, 'best', study.name, option)}  # {what}"
+    chosen = [] if trial is None else ["--trial", str(trial)]
+    for option, what in _OPTIONS:
+        yield f"next: {study_command(study, 'best', study.name, *chosen, option)}  # {what}"

@@ -69,7 +69,7 @@ def history(report: StudyReport) -> Figure | None:
     steps, best = [], -math.inf
     sign = 1 if report.view.maximize else -1
     for trial in scored:
-        if trial.line.state == "complete" and sign * (trial.line.best or 0.0) > best:
+        if trial.line.state == "complete" and not trial.line.violates and sign * (trial.line.best or 0.0) > best:
             best = sign * (trial.line.best or 0.0)
             steps.append((trial.number, sign * best))
     line = "".join(

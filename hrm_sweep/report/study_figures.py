@@ -35,6 +35,7 @@ class TrialPoint:
     curve      (epoch, value) of every evaluation, by epoch.
     best       the value that it counts by, best evaluation of one that did not complete; None without any.
     flops      of its training; act_steps  mean at halting, at its end; None where not known.
+    is_feasible  whether it keeps to the constraints of the study.
     """
 
     number: int
@@ -45,6 +46,7 @@ class TrialPoint:
     best: float | None
     flops: float | None = None
     act_steps: float | None = None
+    is_feasible: bool = True
 
 
 @dataclass(frozen=True)
@@ -197,9 +199,9 @@ def _left_out(drawn: Sequence[TrialPoint], there: Sequence[TrialPoint]) -> str:
 
 
 def _pareto(study: StudyPoints, trials: Sequence[TrialPoint], x: Callable[[TrialPoint], float]) -> list[TrialPoint]:
-    """The trials that are better than all that cost no more."""
+    """The trials that are better than all that cost no more, of those that keep to the constraints."""
     front: list[TrialPoint] = []
-    for trial in sorted(trials, key=lambda one: (x(one), -study.worth(one))):
+    for trial in sorted((one for one in trials if one.is_feasible), key=lambda one: (x(one), -study.worth(one))):
         if not front or study.worth(trial) > study.worth(front[-1]):
             front.append(trial)
     return front

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hrm_sweep.diagnosis.statistics import wilson
+from hrm_sweep.report.goals import ShownGoal, front_in_words, goal_text
 from hrm_sweep.report.markdown import code, plain, table
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint
 from hrm_sweep.report.terminal import FEW_FOR_IMPORTANCES, spelled
 
 _EXAMPLES = 5
+_FRONT_ROWS = 12
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class StudyNote:
     importances     of the parameters, of so many completed trials.
     audit           what the audit of the pruners says, empty where they condemned no trial.
     as_of           when this was true, as text.
+    goals, front    where there are several goals: these, and of each trial of the front its number and their values,
+                    the best by the main goal first.
     """
 
     name: str
@@ -37,6 +41,8 @@ class StudyNote:
     importances_of: int = 0
     confirmed: Sequence[str] = ()
     audit: str = ""
+    goals: Sequence[ShownGoal] = ()
+    front: Sequence[tuple[int, Sequence[float]]] = ()
 
     def markdown(self) -> str:
         parts = [
@@ -64,17 +70,46 @@ class StudyNote:
         complete = [trial for trial in self.points.trials if trial.outcome == "complete" and trial.best is not None]
         if not complete:
             return "No trial has completed yet."
-        best = max(complete, key=lambda trial: (self.points.worth(trial), -trial.number))
+        if self.front:
+            return self._front()
+        feasible = [trial for trial in complete if trial.is_feasible]
+        if not feasible:
+            return f"None of {len(complete):,} completed trials keeps to the constraints."
+        best = max(feasible, key=lambda trial: (self.points.worth(trial), -trial.number))
         words = (
             f"**Best**: trial {self._link(best)}, {self.points.metric} {best.best:.4g} on the puzzles it was selected "
             f"by; {code(spelled(best.values))}"
         )
+        return words + self._unseen()
+
+    def _unseen(self) -> str:
         if self.unseen is None:
-            return words
+            return ""
         share, n = self.unseen
         low, high = wilson(share * n, n)
+        return f"\n\nOn puzzles that selection never saw: **{share:.1%}** of {n} (95 %: {low:.1%} to {high:.1%})."
+
+    def _front(self) -> str:
+        """Where there are several goals: the first trials of the front, and the best by the main goal on unseen
+        puzzles."""
+        by_number = {trial.number: trial for trial in self.points.trials}
+        shown = [(number, values) for number, values in self.front[:_FRONT_ROWS] if number in by_number]
+        rows = [
+            [
+                self._link(by_number[number]),
+                *(goal_text(goal.metric, value) for goal, value in zip(self.goals, values, strict=True)),
+                code(spelled(by_number[number].values, short=True)),
+            ]
+            for number, values in shown
+        ]
+        rest = len(self.front) - len(shown)
+        more = f"\n\nand {rest:,} more" if rest else ""
+        of_first = f" of trial {self.front[0][0]}" if self.unseen else ""
         return (
-            f"{words}\n\nOn puzzles that selection never saw: **{share:.1%}** of {n} (95 %: {low:.1%} to {high:.1%})."
+            f"**Front**: {front_in_words(self.goals, len(self.front))}\n\n"
+            + table(["trial", *(goal.metric for goal in self.goals), "values"], rows)
+            + more
+            + self._unseen().replace("saw:", f"saw, the best checkpoint{of_first}:")
         )
 
     def _confirmed(self) -> str:

@@ -118,11 +118,12 @@ class StudyReport:
 
     @cached_property
     def ranked(self) -> list[ReportedTrial]:
-        """All attempts: the completed ones first, the best of them first, then the others by number."""
+        """All attempts: the completed ones first, the best of them first, then the others by number, and among these
+        those that violate a constraint."""
         sign = 1 if self.view.maximize else -1
 
         def rank(trial: ReportedTrial) -> tuple[bool, float, int]:
-            complete = trial.line.state == "complete" and trial.line.best is not None
+            complete = trial.line.state == "complete" and trial.line.best is not None and not trial.line.violates
             return not complete, -sign * (trial.line.best or 0.0) if complete else 0.0, trial.number
 
         return sorted(self.trials, key=rank)

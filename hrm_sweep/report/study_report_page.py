@@ -5,6 +5,7 @@ from __future__ import annotations
 from hrm_sweep.diagnosis import Finding, Verdict
 from hrm_sweep.report.figures_html import figures
 from hrm_sweep.report.findings_html import evidence_table, quiet_findings, remedy
+from hrm_sweep.report.front_chart import front_chart
 from hrm_sweep.report.html import Html, element, joined, page
 from hrm_sweep.report.parameter_charts import outcome_charts, parameter_charts
 from hrm_sweep.report.section import Section
@@ -55,6 +56,7 @@ def _state(report: StudyReport) -> str:
 def _part(part: Section, report: StudyReport) -> Html:
     draw = {
         "best": _best,
+        "front": _front,
         "searched": _searched,
         "confirmed_scores": _confirmed_scores,
         "map": _map,
@@ -117,6 +119,11 @@ def _score(report: StudyReport) -> Html:
         ),
         element("p", f"{report.view.metric} on the puzzles it was selected by: {on_selection}."),
     )
+
+
+def _front(part: Section, report: StudyReport) -> Html:
+    drawn = [front_chart(report, place) for place in range(1, len(report.view.goals))]
+    return joined(_plain(part, report), figures([figure for figure in drawn if figure is not None]))
 
 
 def _searched(part: Section, report: StudyReport) -> Html:

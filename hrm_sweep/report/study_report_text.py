@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hrm_sweep.diagnosis.finding import json_number
+from hrm_sweep.report.goals import front_mapping
 from hrm_sweep.report.section import Grid, Section
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport
 from hrm_sweep.report.study_sections import headline, sections
@@ -108,11 +109,13 @@ def report_csv(report: StudyReport) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     head = ("trial", "state", report.view.metric, "last_epoch", "epochs", "seconds", "train_flops")
-    writer.writerow((*head, *names, "said"))
+    beside = [f"value.{goal.metric}" for goal in report.view.goals[1:]]
+    writer.writerow((*head, *beside, *names, "said"))
     for trial in report.trials:
         line = trial.line
         values = (line.values.get(name) for name in names)
-        facts = (line.best, line.epoch, line.epochs, trial.seconds, trial.train_flops)
+        goals = line.goals[1:] or ("",) * len(beside)
+        facts = (line.best, line.epoch, line.epochs, trial.seconds, trial.train_flops, *goals)
         writer.writerow((line.number, line.state, *map(_csv_cell, (*facts, *values)), line.said))
     return out.getvalue()
 
@@ -151,6 +154,7 @@ def _mapping(report: StudyReport) -> dict[str, Any]:
             "ties": None if best.ties is None else list(best.ties),
         },
         "confirmation": None if report.confirmation is None else report.confirmation.to_mapping(),
+        **front_mapping(report.view.goals, [(trial.number, trial.goals) for trial in report.view.on_front]),
         "endings": [
             {"end": one.name, "trials": one.count, "numbers": list(one.trials), "said": one.said}
             for one in report.endings
@@ -192,5 +196,7 @@ def _trial(trial: ReportedTrial) -> dict[str, Any]:
         "curve": [[epoch, json_number(value)] for epoch, value in trial.curve],
         "seconds": trial.seconds,
         "train_flops": trial.train_flops,
+        **({"goals": list(line.goals)} if len(line.goals) > 1 else {}),
+        **({"violates": line.violates} if line.violates else {}),
         "said": line.said,
     }

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hrm_sweep.diagnosis import Finding, Verdict
 from hrm_sweep.report.confirmation_sections import confirmation_sections
+from hrm_sweep.report.goals import front_in_words, goal_text
 from hrm_sweep.report.progress import duration
 from hrm_sweep.report.section import Cell, Grid, Section
 from hrm_sweep.report.study_report import ReportedTrial, StudyReport, numbered, operations, plural
@@ -17,6 +18,7 @@ def sections(report: StudyReport, *, trials: int, wide: bool = False) -> list[Se
     has a column for each parameter."""
     parts = [
         _best(report),
+        _front(report),
         *([] if report.confirmation is None else confirmation_sections(report.confirmation)),
         _searched(report),
         _endings(report),
@@ -40,9 +42,11 @@ def headline(report: StudyReport) -> str:
 def _best(report: StudyReport) -> Section:
     best, metric = report.best, report.view.metric
     if best is None:
-        return Section("best", "Best configuration", ["No trial has completed, so there is no best configuration."])
+        return Section("best", "Best configuration", [_why_no_best(report)])
     score = str(report.selection) if report.selection is not None else f"{best.value:.4g}"
     sentences = [f"Trial {best.number}: {metric} {score} on the puzzles it was selected by."]
+    if report.view.goals:
+        sentences.insert(0, f"By the first of {len(report.view.goals)} goals; the others are on the front below.")
     if best.unseen is not None:
         sentences.append(f"On puzzles that selection never saw: {best.unseen}.")
     return Section(
@@ -51,6 +55,30 @@ def _best(report: StudyReport) -> Section:
         [*sentences, *report.rests_on()],
         lines=[*(f"{name}={_value(value)}" for name, value in best.values.items()), best.config_path],
     )
+
+
+def _why_no_best(report: StudyReport) -> str:
+    violating = sum(trial.line.state == "complete" and bool(trial.line.violates) for trial in report.trials)
+    if violating:
+        return f"None of {plural(violating, 'completed trial')} keeps to the constraints, so there is no best one."
+    return "No trial has completed, so there is no best configuration."
+
+
+def _front(report: StudyReport) -> Section | None:
+    view = report.view
+    if not view.goals:
+        return None
+    rows = [
+        (
+            Cell(str(trial.number), trial.number),
+            *(Cell(goal_text(goal.metric, value), value) for goal, value in zip(view.goals, trial.goals, strict=True)),
+            Cell(spelled(trial.values, short=True)),
+        )
+        for trial in view.on_front
+    ]
+    sentence = f"{front_in_words(view.goals, len(rows)).capitalize()}."
+    headings = ("trial", *(goal.metric for goal in view.goals), "values")
+    return Section("front", "The front", [sentence], Grid(headings, rows) if rows else None)
 
 
 def _searched(report: StudyReport) -> Section:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.markup import escape
 
 from hrm_sweep.diagnosis.statistics import wilson
+from hrm_sweep.report.goals import ShownGoal, front_in_words, front_mapping, goal_text
 from hrm_sweep.report.pace import TimeLeft
 from hrm_sweep.report.progress import duration
 
@@ -28,6 +29,8 @@ class TrialLine:
     is_audited  a pruner condemned it, and it goes on all the same.
     curve   values of its evaluations, in their order.
     left    until it ends, if it goes on to its end; None where nothing was measured.
+    goals   values of all goals of the study, in their order, of a completed trial.
+    violates  in words, the constraints that it does not keep to; empty for one that keeps to all, as far as is known.
     """
 
     number: int
@@ -42,6 +45,8 @@ class TrialLine:
     is_audited: bool = False
     curve: Sequence[float] = ()
     left: TimeLeft | None = None
+    goals: Sequence[float] = ()
+    violates: str = ""
 
     @property
     def is_in_trouble(self) -> bool:
@@ -54,6 +59,8 @@ class StudyView:
 
     left_s  seconds until the budget is reached, at the measured rate: (at best, expected, at worst); None where too few
             trials have ended to measure one.
+    goals   of a study that has several, the main one first; empty where there is one.
+    front   numbers of the trials that no other one beats in all of them, the best by the main goal first.
     """
 
     name: str
@@ -64,10 +71,24 @@ class StudyView:
     running_s: float
     trials: Sequence[TrialLine]
     left_s: tuple[float, float, float] | None = None
+    goals: Sequence[ShownGoal] = ()
+    front: Sequence[int] = ()
+
+    @property
+    def on_front(self) -> list[TrialLine]:
+        by_number = {trial.number: trial for trial in self.trials}
+        return [by_number[number] for number in self.front if number in by_number]
 
     @property
     def best(self) -> TrialLine | None:
-        complete = [trial for trial in self.trials if trial.state == "complete" and trial.best is not None]
+        """By the main goal, of those that keep to the constraints."""
+        if self.goals:
+            return next(iter(self.on_front), None)
+        complete = [
+            trial
+            for trial in self.trials
+            if trial.state == "complete" and trial.best is not None and not trial.violates
+        ]
         sign = 1 if self.maximize else -1
         return max(complete, key=lambda trial: (sign * (trial.best or 0.0), -trial.number), default=None)
 
@@ -129,9 +150,15 @@ def summary_lines(summary: Summary) -> Iterator[str]:
     took = f" in {duration(view.running_s)}" if view.running_s >= 1 else ""  # a study that was done before took none
     yield f"[bold]{escape(view.name)}[/bold]: {_counts(view)}{took}"
     if best is None:
-        yield "no trial completed, so there is no best configuration"
+        violating = [trial for trial in view.trials if trial.state == "complete" and trial.violates]
+        if violating:
+            yield f"no best configuration: none of {len(violating)} completed trials keeps to the constraints"
+        else:
+            yield "no trial completed, so there is no best configuration"
     else:
-        yield f"best: trial {best.number}, {view.metric} {number(best.best)} on the puzzles it was selected by"
+        yield from map(escape, front_lines(view))
+        first = f" by {view.metric}" if view.goals else ""
+        yield f"best{first}: trial {best.number}, {view.metric} {number(best.best)} on the puzzles it was selected by"
         yield f"  {escape(spelled(best.values))}"
         if summary.best_config:
             yield f"  {escape(summary.best_config)}"
@@ -152,6 +179,11 @@ def summary_lines(summary: Summary) -> Iterator[str]:
             yield f"  trial {trial.number}  {escape(spelled(trial.values, short=True))}  {escape(trial.said)}"
     if summary.audit:
         yield f"pruners: {escape(summary.audit)}"
+    violating = [trial for trial in view.trials if trial.state == "complete" and trial.violates]
+    if violating:
+        yield "completed, but a constraint is violated:"
+    for trial in violating:
+        yield f"  trial {trial.number}  {escape(spelled(trial.values, short=True))}  {escape(trial.violates)}"
     yield from _remedy_lines(view)
     if summary.importances:
         ranked = sorted(summary.importances.items(), key=lambda item: -item[1])
@@ -183,9 +215,27 @@ def summary_mapping(summary: Summary) -> dict[str, Any]:
         else {"trial": best.number, "value": best.best, "values": dict(best.values), "config": summary.best_config},
         "unseen": None if summary.unseen is None else {"exact_accuracy": summary.unseen[0], "n": summary.unseen[1]},
         "unseen_problem": summary.unseen_problem,
+        **front_mapping(view.goals, [(trial.number, trial.goals) for trial in view.on_front]),
         "importances": dict(summary.importances),
         "importances_of": summary.importances_of,
     }
+
+
+def front_lines(view: StudyView) -> Iterator[str]:
+    """The front of a study with several goals, as a table in plain text."""
+    if not view.goals:
+        return
+    yield f"front: {front_in_words(view.goals, len(view.front))}"
+    rows = [
+        [str(trial.number), *map(goal_text, (goal.metric for goal in view.goals), trial.goals)]
+        for trial in view.on_front
+    ]
+    table = [["trial", *(goal.metric for goal in view.goals)], *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(table[0]))]
+    said = ["", *(spelled(trial.values, short=True) for trial in view.on_front)]
+    for row, words in zip(table, said, strict=True):
+        cells = "  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))
+        yield f"  {cells}  {words}".rstrip()
 
 
 def _remedy_lines(view: StudyView) -> Iterator[str]:

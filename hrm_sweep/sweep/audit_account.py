@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.report.audit import AuditedTrial, PrunerAudit, RanToItsEnd, first_above_zero
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import Condemnation, condemnation_of
+from hrm_sweep.sweep.goals import curve_of, score
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.study import STATES, Study
 
@@ -28,12 +29,12 @@ def audit_account(study: Study) -> PrunerAudit:
         completed=[
             RanToItsEnd(
                 number=trial.number,
-                value=trial.value,
+                value=value,
                 is_audited=attributes.AUDITED in trial.user_attrs,
-                solves_from=first_above_zero(list(trial.intermediate_values.items()), metric),
+                solves_from=first_above_zero(list(curve_of(trial).items()), metric),
             )
             for trial in last
-            if trial.state is TrialState.COMPLETE and trial.value is not None and math.isfinite(trial.value)
+            if trial.state is TrialState.COMPLETE and (value := score(trial)) is not None and math.isfinite(value)
         ],
         trained_s=sum(_trained_s(trial) for trial in last),
         saved_s=sum(_saved_s(study, trial) for trial in pruned),
@@ -42,7 +43,7 @@ def audit_account(study: Study) -> PrunerAudit:
 
 
 def _audited(trial: FrozenTrial, mark: Condemnation) -> AuditedTrial:
-    value = trial.value if trial.state is TrialState.COMPLETE else None
+    value = score(trial) if trial.state is TrialState.COMPLETE else None
     return AuditedTrial(trial.number, mark.condemned_by, mark.epoch, STATES[trial.state], value)
 
 
@@ -54,7 +55,7 @@ def _trained_s(trial: FrozenTrial) -> float:
 
 def _saved_s(study: Study, pruned: FrozenTrial) -> float:
     """What was left of a pruned trial, at the pace at which it had come so far."""
-    reached, epochs = pruned.last_step, study.space.epochs_of(values_of(pruned))
+    reached, epochs = max(curve_of(pruned), default=None), study.space.epochs_of(values_of(pruned))
     if not reached or epochs is None or reached >= epochs:
         return 0.0
     return _trained_s(pruned) * (epochs / reached - 1)

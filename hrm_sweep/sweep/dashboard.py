@@ -19,6 +19,7 @@ from optuna.artifacts import FileSystemArtifactStore
 from optuna.storages import BaseStorage
 
 from hrm_sweep.errors import StorageError
+from hrm_sweep.sweep.dashboard_storage import DashboardStorage
 from hrm_sweep.sweep.large_studies import LargeStudies
 from hrm_sweep.sweep.storage import open_storage
 from hrm_sweep.sweep.study import ARTIFACTS, open_study
@@ -59,7 +60,7 @@ def serve_dashboard(
     """
     storage, page = _opened(storage_url, study)
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
-    app = LargeStudies(optuna_dashboard.wsgi(storage, FileSystemArtifactStore(ARTIFACTS)), storage)
+    app = LargeStudies(optuna_dashboard.wsgi(DashboardStorage.of(storage), FileSystemArtifactStore(ARTIFACTS)), storage)
     server = _listen(app, host, port)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, name="dashboard", daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""`stop_when`: a study that has stopped getting better ends before its budget.
+"""`stop_when`: a study that has stopped getting better, by its main goal, ends before its budget.
 
 Read off the trials in the storage at every decision, so it is the same for all workers and after a restart. Nothing is
 noted: should a trial that was running by then turn out better after all, the study goes on.
@@ -13,6 +13,7 @@ from datetime import datetime
 
 from optuna.trial import TrialState
 
+from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.study import Chain, Study
 
 
@@ -47,7 +48,8 @@ def enough(study: Study, all_chains: Sequence[Chain]) -> Enough | None:
     best: int | None = None
     highest, since = -math.inf, 0
     for trial in judged:
-        worth = sign * trial.value if trial.state is TrialState.COMPLETE and trial.value is not None else -math.inf
+        value = score(trial) if trial.state is TrialState.COMPLETE else None
+        worth = -math.inf if value is None else sign * value
         if worth > highest:
             best, highest, since = trial.number, worth, 0
         else:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial
 from hrm_sweep.config import load_config
 from hrm_sweep.errors import StudyError
 from hrm_sweep.sweep import attributes, child
+from hrm_sweep.sweep.goals import front
 from hrm_sweep.sweep.quick_reading import best_trial_id
 from hrm_sweep.sweep.study import Study
 
@@ -24,8 +25,12 @@ class Holdout:
 
 
 def best_trial(study: Study) -> FrozenTrial | None:
-    """The completed trial with the best value, the first of equals; None when none completed."""
-    best = best_trial_id(study.storage, study.id, maximize=study.space.objective.goal == "maximize")
+    """The completed trial with the best value of the main goal, of equals the best by the other goals, then the first;
+    None when none completed that keeps to the constraints."""
+    objective = study.space.objective
+    if objective.beside or study.space.constraints:
+        return next(iter(front(objective, study.trials())), None)
+    best = best_trial_id(study.storage, study.id, maximize=objective.is_maximized)
     return None if best is None else study.storage.get_trial(best)
 
 

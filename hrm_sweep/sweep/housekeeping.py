@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from optuna.trial import TrialState
-
 from hrm_sweep.errors import StudyError
 from hrm_sweep.runs import RunDirectory, State, read_status
 from hrm_sweep.sweep.confirm.kept import known_confirmation
+from hrm_sweep.sweep.goals import score
+from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.remedies import is_remedy
 from hrm_sweep.sweep.storage import open_storage
 from hrm_sweep.sweep.study import ENDED, Study, chains, open_study, study_names
@@ -47,13 +47,8 @@ def list_studies(storage_url: str) -> list[StudyLine]:
         except StudyError:
             continue
         trials = study.trials()
-        sign = 1 if study.space.objective.goal == "maximize" else -1
-        complete = [
-            (sign * trial.value, -trial.number)
-            for trial in trials
-            if trial.state is TrialState.COMPLETE and trial.value is not None
-        ]
-        best = max(complete, default=None)
+        best = best_trial(study)
+        value = None if best is None else score(best)
         lines.append(
             StudyLine(
                 name=name,
@@ -61,9 +56,9 @@ def list_studies(storage_url: str) -> list[StudyLine]:
                 budget=study.space.budget.trials,
                 counts=dict(Counter(ENDED.get(trial.state, "running") for trial in trials)),
                 remedies=sum(is_remedy(chain) for chain in chains(trials)),
-                best=None if best is None else (sign * best[0], -best[1]),
+                best=None if best is None or value is None else (value, best.number),
                 disk_bytes=_size_of(study.folder),
-                confirmed=None if best is None else _confirmed(study, -best[1]),
+                confirmed=None if best is None else _confirmed(study, best.number),
             )
         )
     return lines

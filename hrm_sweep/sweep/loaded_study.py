@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from hrm_sweep.diagnosis.loaded_run import LoadedRun, load_run
 from hrm_sweep.errors import StudyError
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.space import SearchSpace
 from hrm_sweep.sweep.storage import chosen_storage
@@ -36,15 +37,19 @@ class LoadedStudy:
         """One row per trial, by number; the attempts that a retry continued are rows of their own, `retried`.
 
         Columns: `number`, `state` (complete, pruned, failed, retried, running, waiting), `value` (of the objective, of
-        complete trials), a column for each parameter of the space and for each other key that a remedy changed,
-        `cause` (of a failure), `pruned_by` (rule, epoch and reason), `verdict` (what the diagnosis leads with),
-        `seconds` (from start to end) and `run_dir`, which `load_run` takes. What a trial does not have is None or NaN.
+        complete trials; with several goals that of the first, and `value.METRIC` for each other one), `violates` (in
+        words, where the space has constraints), a column for each parameter of the space and for each other key that a
+        remedy changed, `cause` (of a failure), `pruned_by` (rule, epoch and reason), `verdict` (what the diagnosis
+        leads with), `seconds` (from start to end) and `run_dir`, which `load_run` takes. What a trial does not have is
+        None or NaN.
         """
         attempts = [(chain, attempt) for chain in self.study.chains() for attempt in chain.attempts]
         changed = [name for _, attempt in attempts for name in values_of(attempt)]
         names = list(dict.fromkeys([*self.space.parameters, *changed]))
         rows = [_row(self.study, chain, attempt, names) for chain, attempt in attempts]
-        columns = ["number", "state", "value", *names, "cause", "pruned_by", "verdict", "seconds", "run_dir"]
+        beside = [f"value.{goal.metric}" for goal in self.space.objective.beside]
+        beside += ["violates"] if self.space.constraints else []
+        columns = ["number", "state", "value", *beside, *names, "cause", "pruned_by", "verdict", "seconds", "run_dir"]
         table = pd.DataFrame(rows, columns=columns).sort_values("number", ignore_index=True)
         return table.astype({"value": "float64", "seconds": "float64"})
 
@@ -66,6 +71,16 @@ def load_study(name: str, storage: str | None = None) -> LoadedStudy:
     return LoadedStudy(open_study(chosen_storage(storage), name))
 
 
+def _beside(study: Study, trial: FrozenTrial) -> dict[str, Any]:
+    """The values of the other goals, and which constraints it violates."""
+    values = trial.values if trial.state is TrialState.COMPLETE else None
+    found: dict[str, Any] = {
+        f"value.{goal.metric}": values[place] if values else None
+        for place, goal in enumerate(study.space.objective.beside, start=1)
+    }
+    return {**found, "violates": trial.user_attrs.get(attributes.VIOLATES)} if study.space.constraints else found
+
+
 def _row(study: Study, chain: Chain, trial: FrozenTrial, names: list[str]) -> Mapping[str, Any]:
     values, given = values_of(trial), trial.user_attrs
     state = STATES[trial.state]
@@ -75,7 +90,8 @@ def _row(study: Study, chain: Chain, trial: FrozenTrial, names: list[str]) -> Ma
     return {
         "number": trial.number,
         "state": state,
-        "value": trial.value if trial.state is TrialState.COMPLETE else None,
+        "value": score(trial) if trial.state is TrialState.COMPLETE else None,
+        **_beside(study, trial),
         **{name: values.get(name) for name in names},
         "cause": given.get(attributes.CAUSE),
         "pruned_by": given.get(attributes.PRUNED_BY),

@@ -27,6 +27,7 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.report.pruner_replay import PrunerReplay, PrunerReplays, ReplayedTrial
 from hrm_sweep.runs import MetricRow, MetricsWriter, RunDirectory, State, read_metrics, read_status, write_status
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.goals import curve_of, score
 from hrm_sweep.sweep.pruner_text import read_pruner_text, usual_pruners
 from hrm_sweep.sweep.pruners import Progress, Pruner, first_verdict
 from hrm_sweep.sweep.study import Study
@@ -89,15 +90,16 @@ def _recorded(study: Study, first: int, trial: FrozenTrial) -> RecordedTrial | N
     rows = tuple(read_metrics(directory.metrics)) if directory.metrics.is_file() else ()
     evaluations = tuple(row for row in rows if row.kind == "eval")
     if not evaluations:
-        metric, values = study.space.objective.metric, sorted(trial.intermediate_values.items())
+        metric, values = study.space.objective.metric, sorted(curve_of(trial).items())
         evaluations = tuple(MetricRow("eval", 0, epoch, 0.0, {metric: value}) for epoch, value in values)
         rows = ()
-    if not evaluations or trial.value is None or not math.isfinite(trial.value):
+    value = score(trial)
+    if not evaluations or value is None or not math.isfinite(value):
         return None
     flops = trial.user_attrs.get(attributes.TRAIN_FLOPS)
     return RecordedTrial(
         number=trial.number,
-        value=trial.value,
+        value=value,
         evaluations=evaluations,
         rows=rows,
         directory=directory,

@@ -39,10 +39,13 @@ from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep.conditions import Condition, dependency_order
 from hrm_sweep.sweep.confirm.entrants import Confirmation
+from hrm_sweep.sweep.constraints import Constraints
 from hrm_sweep.sweep.keys import number_kind
+from hrm_sweep.sweep.objective import AnyObjective, Goal, Objective
 from hrm_sweep.sweep.parameters import Parameter, allows, every_end
 from hrm_sweep.sweep.parts import Part, Scalar, explained, read_number
 from hrm_sweep.sweep.pruners import PRUNERS, Pruner, read_pruners
+from hrm_sweep.sweep.pruners.optuna import OptunaPruner
 from hrm_sweep.sweep.samplers import AnySampler, Exhaustive, Tpe
 
 DEFAULT_SPACE = "quickstart"
@@ -61,22 +64,6 @@ _MAY_CHANGE = (
     "first_from",
 )
 """Of a space, what a study that goes on may have otherwise than before; besides, the sampler's seed."""
-
-_METRICS = Literal["exact_accuracy", "accuracy", "loss", "lm_loss"]
-
-
-class Objective(Part):
-    """What a study decides by: the best evaluation of a trial, on the puzzles of the selection subset."""
-
-    metric: _METRICS = "exact_accuracy"
-    goal: Literal["maximize", "minimize"] = "maximize"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _goal_follows_metric(cls, values: Any) -> Any:
-        if isinstance(values, Mapping) and "goal" not in values and str(values.get("metric", "")).endswith("loss"):
-            return {**values, "goal": "minimize"}
-        return values
 
 
 class Budget(Part):
@@ -186,7 +173,8 @@ class SearchSpace(Part):
     name: str
     base: Annotated[str | dict[str, Any], BeforeValidator(_read_base), WithJsonSchema({"type": ["string", "object"]})]
     overrides: Annotated[dict[str, Any], BeforeValidator(_read_overrides)] = Field(default_factory=dict)
-    objective: Objective = Objective()
+    objective: AnyObjective = Objective()
+    constraints: Constraints = Field(default_factory=dict)
     parameters: Annotated[dict[str, Parameter], Field(min_length=1)]
     first: Annotated[tuple[dict[str, Scalar], ...], WithJsonSchema(_FIRST_SCHEMA)] = ()
     first_from: FromStudy | None = None
@@ -358,7 +346,7 @@ def _known_names() -> list[str]:
     kinds: list[type[BaseModel]] = [
         SearchSpace,
         Parameter,
-        Objective,
+        Goal,
         Budget,
         StopWhen,
         Resources,
@@ -389,8 +377,23 @@ def _problems(space: SearchSpace) -> Iterator[str]:
             )
     if space.confirm is not None and set(space.parameters) != {"seed"}:
         yield f"confirm: the one parameter of a confirmation is seed, found {', '.join(space.parameters)}"
+    yield from _several_goals_problems(space)
     conditions = list(_condition_problems(space))
     yield from conditions or _first_problems(space)
+
+
+def _several_goals_problems(space: SearchSpace) -> Iterator[str]:
+    """Optuna's own pruners, and CMA-ES, know one goal only."""
+    if not space.objective.beside:
+        return
+    for name, pruner in space.pruner.items():
+        if isinstance(pruner, OptunaPruner):
+            yield (
+                f"pruner.{name}: Optuna's pruners compare trials by one goal, and this space has "
+                f"{len(space.objective.goals)}; zero_accuracy and diagnosis work with several"
+            )
+    if space.sampler.name == "cmaes":
+        yield f"sampler.name: cmaes draws for one goal only, and this space has {len(space.objective.goals)}; use tpe"
 
 
 def _condition_problems(space: SearchSpace) -> Iterator[str]:

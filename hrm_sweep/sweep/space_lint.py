@@ -15,6 +15,7 @@ from hrm_sweep.errors import ConfigError, SpaceError
 from hrm_sweep.planning.lint import Kind, Level, LintFinding, lint
 from hrm_sweep.planning.puzzle_facts import PuzzleFacts
 from hrm_sweep.sweep.deciding import EVAL_PUZZLES, deciding_puzzles
+from hrm_sweep.sweep.measures import predicted_violations
 from hrm_sweep.sweep.reachable import reachable_combinations
 from hrm_sweep.sweep.space import SearchSpace
 
@@ -94,6 +95,7 @@ def lint_space(space: SearchSpace, where: str, *, build: bool = True) -> SpaceRe
     combinations: list[Combination] = []
     errors: dict[str, Tally] = {}
     warnings: dict[str, Tally] = {}
+    violating: dict[str, Tally] = {}
     looked_at = reachable_combinations(space)
     for values in looked_at:
         try:
@@ -104,6 +106,10 @@ def lint_space(space: SearchSpace, where: str, *, build: bool = True) -> SpaceRe
             continue
         puzzles = facts.of(config)
         findings = lint(config, puzzles.train, space.resources.processes)
+        refused = predicted_violations(space.constraints, config, lambda: puzzles.train)  # noqa: B023 - asked at once
+        if refused.said:
+            said = f"constraints: {refused.said}; such a trial is not trained"
+            count(violating, LintFinding(Level.WARNING, "constraints", said, Kind.WASTEFUL), values)
         for finding in findings:
             count(errors if finding.level is Level.ERROR else warnings, named(finding), values)
         if all(finding.level is not Level.ERROR for finding in findings):
@@ -111,6 +117,13 @@ def lint_space(space: SearchSpace, where: str, *, build: bool = True) -> SpaceRe
             combinations.append(Combination(values, config, puzzles, length))
     if errors:
         raise SpaceError(_explain_errors(errors.values(), len(looked_at), len(combinations), where))
+    refused_all = [tally for tally in violating.values() if tally.count == len(looked_at)]
+    if refused_all:
+        raise SpaceError(
+            f"{where}: no combination of this space keeps to its constraints, so none would be trained\n"
+            + "\n".join(f"{where}: {tally.seen_in(len(looked_at)).message}" for tally in refused_all)
+        )
+    warnings |= violating
     never = [name for name in space.parameters if all(name not in values for values in looked_at)]
     found = [tally.seen_in(len(looked_at)) for tally in warnings.values()]
     found += [

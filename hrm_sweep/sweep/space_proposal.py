@@ -126,7 +126,9 @@ def _best(evidence: StudyEvidence) -> tuple[StudyTrial, ...]:
 
 
 def _by_cells(space: SearchSpace) -> SearchSpace:
-    return space.model_copy(update={"objective": space.objective.model_copy(update={"metric": "accuracy"})})
+    beside = tuple(goal for goal in space.objective.beside if goal.metric != "accuracy")
+    changed = space.objective.model_copy(update={"metric": "accuracy", "beside": beside})
+    return space.model_copy(update={"objective": changed})
 
 
 def _narrowing(region: Region) -> Callable[[SearchSpace], SearchSpace | None]:

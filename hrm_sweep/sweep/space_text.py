@@ -30,6 +30,8 @@ def _lines(proposal: Proposal) -> Iterator[str]:
         yield from _block("overrides", whole["overrides"])
     yield from _reasons(proposal, "objective")
     yield f"objective: {_flow(whole['objective'])}"
+    if space.constraints:
+        yield f"constraints: {_flow(whole['constraints'])}"
     yield "parameters:"
     for name, one in whole["parameters"].items():
         yield from (f"  {line}" for line in _reasons(proposal, name))

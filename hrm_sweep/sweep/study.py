@@ -251,7 +251,10 @@ def create_or_continue(
                 )
             space = space.model_copy(update={"sampler": before.sampler})
         study = optuna.create_study(
-            storage=storage, study_name=name, direction=space.objective.goal, load_if_exists=True
+            storage=storage,
+            study_name=name,
+            directions=[goal.goal for goal in space.objective.goals],
+            load_if_exists=True,
         )
         study.set_user_attr(attributes.SPACE, space.model_dump(mode="json"))
     return Study(name, storage_url, space, study, storage)

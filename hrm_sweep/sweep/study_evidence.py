@@ -15,6 +15,8 @@ from hrm_sweep.runs import RunDirectory
 from hrm_sweep.runs.environment import read_environment
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.best import puzzles_behind
+from hrm_sweep.sweep.constraints import CONSTRAINTS
+from hrm_sweep.sweep.goals import curve_of, is_feasible, score
 from hrm_sweep.sweep.keys import limits, number_kind
 from hrm_sweep.sweep.parameters import Parameter
 from hrm_sweep.sweep.pruners import PRUNERS
@@ -67,15 +69,17 @@ def _trial(study: Study, chain: Chain, *, maximize: bool) -> StudyTrial:
 
 def _objective(trial: FrozenTrial, *, maximize: bool) -> float | None:
     if trial.state is TrialState.COMPLETE:
-        return trial.value if trial.value is not None and math.isfinite(trial.value) else None
+        value = score(trial)
+        return value if value is not None and math.isfinite(value) and is_feasible(trial) else None
     if trial.state is not TrialState.PRUNED:
         return None
-    values = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
+    values = [value for value in curve_of(trial).values() if math.isfinite(value)]
     return None if not values else max(values) if maximize else min(values)
 
 
 def _pruned_by(trial: FrozenTrial) -> str | None:
-    """The pruner that a reason such as `median at epoch 8: ...` begins with; of the diagnosis pruner, which rule.
+    """The pruner that a reason such as `median at epoch 8: ...` begins with, or `constraints`; of the diagnosis pruner,
+    which rule.
 
     A trial that another program pruned gives no reason.
     """
@@ -84,7 +88,7 @@ def _pruned_by(trial: FrozenTrial) -> str | None:
     name, _, rest = str(trial.user_attrs.get(attributes.PRUNED_BY, "")).partition(" at ")
     if name == "diagnosis":
         return rest.split(": ")[1] if rest.count(": ") >= 2 else name
-    return name if name in PRUNERS else None
+    return name if name in PRUNERS or name == CONSTRAINTS else None
 
 
 def _leading(directory: RunDirectory, trial: FrozenTrial) -> str | None:

@@ -22,6 +22,7 @@ from hrm_sweep.report.study_note import StudyNote
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.confirm.kept import known_confirmation
+from hrm_sweep.sweep.goals import curve_of, front, is_feasible, score, shown_goals
 from hrm_sweep.sweep.notes import OURS
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.storage import study_lock
@@ -62,7 +63,8 @@ def refresh_study_page(study: Study, *, every_s: float = WRITTEN_EVERY_S) -> boo
     if right is None:
         return False
     points = study_points(study)
-    content = {OBJECTIVES: [points.metric], **_figures(points), **_note(study, points, right)}
+    names = [str(goal.metric) for goal in study.space.objective.goals]
+    content = {OBJECTIVES: names, **_figures(points), **_note(study, points, right)}
     with study_lock(study.storage_url, study.name):
         if system_attributes(study, attributes.PAGE) != right.written():
             return False
@@ -105,9 +107,9 @@ def study_points(study: Study) -> StudyPoints:
 
 def _point(chain: Chain, *, maximize: bool) -> TrialPoint:
     trial = chain.last
-    curve = sorted((step, value) for step, value in trial.intermediate_values.items() if math.isfinite(value))
+    curve = sorted((step, value) for step, value in curve_of(trial).items() if math.isfinite(value))
     seen = [value for _, value in curve]
-    best = trial.value if trial.state is TrialState.COMPLETE else None
+    best = score(trial) if trial.state is TrialState.COMPLETE else None
     if best is None and seen:
         best = max(seen) if maximize else min(seen)
     given = trial.user_attrs
@@ -120,6 +122,7 @@ def _point(chain: Chain, *, maximize: bool) -> TrialPoint:
         best=best,
         flops=_number(given.get(attributes.TRAIN_FLOPS)),
         act_steps=_number(given.get(attributes.ACT_STEPS)),
+        is_feasible=is_feasible(trial),
     )
 
 
@@ -148,6 +151,7 @@ def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
     ended = sum(study.has_ended(chain) for chain in study.chains())
     holdout = study.attribute(attributes.HOLDOUT)
     shares, n = importances(study)
+    objective = study.space.objective
     note = StudyNote(
         name=study.name,
         points=points,
@@ -160,5 +164,7 @@ def _note(study: Study, points: StudyPoints, right: _Right) -> dict[str, Value]:
         importances_of=n,
         confirmed=() if (known := known_confirmation(study)) is None else tuple(known.lines()),
         audit=audit_account(study).standing(),
+        goals=shown_goals(objective),
+        front=[(trial.number, trial.values) for trial in front(objective, study.trials())] if objective.beside else [],
     )
     return {note_ver_key(None): OURS, f"{note_str_key_prefix(None)}0": note.markdown()}

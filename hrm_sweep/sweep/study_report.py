@@ -22,6 +22,7 @@ from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.best import best_of
 from hrm_sweep.sweep.confirm.kept import confirmation_of
 from hrm_sweep.sweep.confirm.results import confirmation_report
+from hrm_sweep.sweep.goals import curve_of
 from hrm_sweep.sweep.holdout import best_trial, measure_holdout
 from hrm_sweep.sweep.parameters import Parameter
 from hrm_sweep.sweep.space import SearchSpace
@@ -101,7 +102,8 @@ def _setting(space: SearchSpace, evidence: StudyEvidence) -> dict[str, str]:
     ]
     puzzles = f", on {evidence.evaluated_puzzles:,} puzzles" if evidence.evaluated_puzzles else ""
     return {
-        "decided by": f"{space.objective.metric}, {space.objective.goal}{puzzles}",
+        "decided by": "; ".join(f"{goal.metric}, {goal.goal}" for goal in space.objective.goals) + puzzles,
+        **({"kept to": ", ".join(map(str, space.constraints.values()))} if space.constraints else {}),
         "sampler": f"{sampler.pop('name')} ({spelled(sampler)})" if len(sampler) > 1 else space.sampler.name,
         "pruned by": ", ".join(pruners) or "nothing",
         **({"audited": f"{space.audit:.0%} of the trials that a pruner condemns go on"} if space.audit else {}),
@@ -156,7 +158,7 @@ def _reported(trial: FrozenTrial, line: TrialLine) -> ReportedTrial:
     flops = trial.user_attrs.get(attributes.TRAIN_FLOPS)
     return ReportedTrial(
         line=line,
-        curve=tuple(sorted(trial.intermediate_values.items())),
+        curve=tuple(sorted(curve_of(trial).items())),
         seconds=None if trial.duration is None else trial.duration.total_seconds(),
         train_flops=float(flops) if isinstance(flops, int | float) and math.isfinite(flops) else None,
     )

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.errors import ConfigError, StudyError
 from hrm_sweep.sweep.conditions import all_hold
+from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.keys import number_kind
 from hrm_sweep.sweep.parameters import Parameter, allows, every_value
 from hrm_sweep.sweep.remedies import values_of
@@ -67,8 +68,9 @@ def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list
 
 def _score(other: Study, trial: FrozenTrial) -> float:
     """Lower is better; equals stay in the order of their numbers."""
-    assert trial.value is not None
-    return -trial.value if other.space.objective.goal == "maximize" else trial.value
+    value = score(trial)
+    assert value is not None
+    return -value if other.space.objective.goal == "maximize" else value
 
 
 def _values_run_with(other: Study, trial: FrozenTrial, space: SearchSpace) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import contextlib
 import math
 import shutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,7 +25,6 @@ from hrm_sweep.runs import (
     State,
     StopReason,
     disk_full_explained,
-    read_metrics,
     read_status,
 )
 from hrm_sweep.runs.unseen import read_unseen
@@ -35,6 +34,7 @@ from hrm_sweep.sweep.audit import Condemnation, condemn
 from hrm_sweep.sweep.budget import ALIVE_EVERY_S, Claim
 from hrm_sweep.sweep.child import TRAINING, Job
 from hrm_sweep.sweep.confirm.runs import keep_unseen
+from hrm_sweep.sweep.constraints import CONSTRAINTS
 from hrm_sweep.sweep.failures import (
     end_of_log,
     explain_end,
@@ -42,7 +42,9 @@ from hrm_sweep.sweep.failures import (
     oom_kills,
     with_smaller_micro_batches,
 )
+from hrm_sweep.sweep.goals import keep_curve, keep_violations
 from hrm_sweep.sweep.launch import Child, Launcher
+from hrm_sweep.sweep.measures import Measures
 from hrm_sweep.sweep.outcome import Outcome
 from hrm_sweep.sweep.pruners import Progress, first_verdict
 from hrm_sweep.sweep.storage import patiently
@@ -86,6 +88,8 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
     try:
         _fetch(claim, surroundings)
         config = _configure(study, claim)
+        measures = Measures(study.space.objective, study.space.constraints, config, claim.directory)
+        refused = measures.refused()
     except ConfigError as error:
         outcome = Outcome.failed(Cause.CONFIG, str(error))
     except DataError as error:
@@ -93,7 +97,11 @@ def run_trial(study: Study, claim: Claim, surroundings: Surroundings) -> Outcome
     except (DiskFullError, OSError) as error:
         outcome = Outcome.failed(Cause.STORAGE, str(error))
     else:
-        outcome = _Attempt(study, claim, config, surroundings).run()
+        if refused.said:
+            reason = f"{CONSTRAINTS} at epoch 0: {refused.said}; not trained"
+            outcome = Outcome(TrialState.PRUNED, pruned_by=reason, violations=refused)
+        else:
+            outcome = _Attempt(study, claim, config, measures, surroundings).run()
     _finish(study, claim, outcome, surroundings)
     return outcome
 
@@ -134,12 +142,16 @@ def _configure(study: Study, claim: Claim) -> RunConfig:
 class _Attempt:
     """One child process from start to end, followed by its metrics."""
 
-    def __init__(self, study: Study, claim: Claim, config: RunConfig, surroundings: Surroundings) -> None:
+    def __init__(
+        self, study: Study, claim: Claim, config: RunConfig, measures: Measures, surroundings: Surroundings
+    ) -> None:
         self.study, self.claim, self.config, self.surroundings = study, claim, config, surroundings
+        self.measures = measures
         self.directory = claim.directory
         self.metric = study.space.objective.metric
         self.follower = MetricsFollower(self.directory.metrics)
         self.evaluations: list[MetricRow] = []
+        self.curve: dict[int, float] = {}
         self.stopping: StopReason | None = None
         self.stop_by = math.inf
         self.pruned_by: str | None = None
@@ -222,7 +234,11 @@ class _Attempt:
             return
         trial = self.claim.trial
         try:
-            patiently(lambda: trial.report(value, step=round(row.epoch)))
+            self.curve[round(row.epoch)] = value
+            if self.study.space.objective.beside:
+                keep_curve(self.study, trial._trial_id, self.curve)
+            else:
+                patiently(lambda: trial.report(value, step=round(row.epoch)))
         except UpdateFinishedTrialError:
             self.taken_away = True
             return
@@ -230,6 +246,8 @@ class _Attempt:
             reason = patiently(self._verdict)
             if reason is not None:
                 self._condemn(Condemnation(reason, row.epoch, row.step, row.time_s))
+        if self.pruned_by is None:  # a constraint is kept by a trial that audits a pruner, too
+            self.pruned_by = self.measures.exceeded(row)
 
     def _condemn(self, condemnation: Condemnation) -> None:
         """End the trial, or let it go on to audit the pruner."""
@@ -258,7 +276,8 @@ class _Attempt:
         if status is not None and status.cause is Cause.NAN:  # whatever a pruner has made of its last rows
             return Outcome.failed(Cause.NAN, status.message)
         if self.pruned_by is not None:
-            return Outcome(TrialState.PRUNED, pruned_by=self.pruned_by)
+            violations = self.measures.violations(has_ended=False)
+            return Outcome(TrialState.PRUNED, pruned_by=self.pruned_by, violations=violations)
         if self.stalled:
             minutes = self.study.space.resources.stall_minutes
             return Outcome.failed(Cause.STALLED, f"no sign of life for {minutes:g} minutes")
@@ -269,9 +288,10 @@ class _Attempt:
             full = is_disk_full(self.directory.path)
             failure = explain_end(status, child.exit_code, printed, oom_killed=oom_killed, disk_full=full)
             return Outcome(TrialState.FAIL, failure=failure)
-        value = best_value(read_metrics(self.directory.metrics), self.metric, self.study.space.objective.goal)
-        if value is None:
-            return Outcome.failed(Cause.NO_METRIC, self._keys_seen())
+        values = self.measures.values()
+        for goal in self.study.space.objective.goals:
+            if goal.metric not in values:
+                return Outcome.failed(Cause.NO_METRIC, self._keys_seen(goal.metric))
         unseen = None if self._unseen_digest() is None else read_unseen(self.directory.unseen)
         if self._unseen_digest() is not None and unseen is None:  # the run was done, its evaluation was not
             if self.stopping is not None:
@@ -279,21 +299,14 @@ class _Attempt:
             full = is_disk_full(self.directory.path)
             failure = explain_end(None, child.exit_code, printed, oom_killed=oom_killed, disk_full=full)
             return Outcome(TrialState.FAIL, failure=failure)
-        return Outcome(TrialState.COMPLETE, value=value, unseen=unseen)
+        value, *beside = (values[goal.metric] for goal in self.study.space.objective.goals)
+        violations = self.measures.violations(has_ended=True)
+        return Outcome(TrialState.COMPLETE, value, beside=tuple(beside), violations=violations, unseen=unseen)
 
-    def _keys_seen(self) -> str:
+    def _keys_seen(self, metric: str) -> str:
         seen = sorted({name for row in self.evaluations for name in row.values})
         rows = len(self.evaluations)
-        return f"no {self.metric} in {rows} evaluations" + (f"; they have {', '.join(seen)}" if seen else "")
-
-
-def best_value(rows: Sequence[MetricRow], metric: str, goal: str) -> float | None:
-    """The best evaluation of a run; None when none has a finite value."""
-    found = [row.get(metric) for row in rows if row.kind == "eval"]
-    values = [value for value in found if value is not None and math.isfinite(value)]
-    if not values:
-        return None
-    return max(values) if goal == "maximize" else min(values)
+        return f"no {metric} in {rows} evaluations" + (f"; they have {', '.join(seen)}" if seen else "")
 
 
 def _finish(study: Study, claim: Claim, outcome: Outcome, surroundings: Surroundings) -> None:
@@ -304,10 +317,11 @@ def _finish(study: Study, claim: Claim, outcome: Outcome, surroundings: Surround
     _hand_on(claim, surroundings)
     trial = claim.trial
     try:
+        keep_violations(trial, outcome.violations)
         write_trial_page(study, claim, outcome, diagnosis, say)
         if outcome.unseen is not None:
             keep_unseen(study, trial, outcome.unseen)
-        patiently(lambda: study.optuna.tell(trial, outcome.value, state=outcome.state, skip_if_finished=True))
+        patiently(lambda: study.optuna.tell(trial, outcome.values, state=outcome.state, skip_if_finished=True))
     except UpdateFinishedTrialError:
         say(
             f"trial {claim.number}: somebody else has ended it in the storage; what it did is in {claim.directory.path}"

@@ -24,6 +24,7 @@ from hrm_sweep.runs import Cause
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import audit_mark
 from hrm_sweep.sweep.budget import Claim
+from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.notes import write_trial_note
 from hrm_sweep.sweep.outcome import Outcome
@@ -109,16 +110,22 @@ def _how_it_ended(study: Study, outcome: Outcome) -> str:
         return f"**pruned by**: {plain(outcome.pruned_by)}"
     if outcome.failure is not None:
         return f"**failed**, cause {outcome.failure.cause}: {plain(outcome.failure.message)}"
-    return f"**complete**: {study.space.objective.metric} {outcome.value:.4g}"
+    goals = zip(study.space.objective.goals, outcome.values or (), strict=True)
+    values = ", ".join(f"{goal.metric} {value:.4g}" for goal, value in goals)
+    broken = f"; **violates a constraint**: {plain(outcome.violations.said)}" if outcome.violations.said else ""
+    return f"**complete**: {values}{broken}"
 
 
 def _is_best(study: Study, outcome: Outcome) -> bool:
-    """Whether no trial that completed before is better."""
+    """Whether no trial that completed before is better by the main goal."""
+    if outcome.violations.said:
+        return False
     before = best_trial(study)
-    if before is None or before.value is None or outcome.value is None:
+    value = None if before is None else score(before)
+    if value is None or outcome.value is None:
         return True
-    sign = 1 if study.space.objective.goal == "maximize" else -1
-    return sign * outcome.value > sign * before.value
+    objective = study.space.objective
+    return objective.worth(outcome.value) > objective.worth(value)
 
 
 def _attach(claim: Claim, outcome: Outcome, diagnosis: Diagnosis | None, say: Callable[[str], None]) -> dict[str, str]:

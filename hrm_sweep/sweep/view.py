@@ -13,6 +13,7 @@ from hrm_sweep.report.pace import TimeLeft
 from hrm_sweep.report.terminal import StudyView, TrialLine
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import audit_mark
+from hrm_sweep.sweep.goals import curve_of, front, score, shown_goals
 from hrm_sweep.sweep.paces import Paces
 from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
@@ -33,7 +34,8 @@ def study_view(study: Study, running_s: float, paces: Paces | None = None) -> St
     last = {chain.last.number for chain in all_chains}
     running = [chain for chain in all_chains if chain.last.state is TrialState.RUNNING]
     left = {} if paces is None else paces.look(running)
-    maximize = study.space.objective.goal == "maximize"
+    objective = study.space.objective
+    maximize = objective.is_maximized
     lines = [
         _line(trial, maximize, study.space.epochs_of(values_of(trial)), trial.number in last, left.get(trial.number))
         for trial in trials
@@ -44,13 +46,15 @@ def study_view(study: Study, running_s: float, paces: Paces | None = None) -> St
     rate = None if paces is None or len(ended) >= budget else measured_rate(ended, trials)
     return StudyView(
         name=study.name,
-        metric=study.space.objective.metric,
+        metric=objective.metric,
         maximize=maximize,
         ended=len(ended),
         budget=budget,
         running_s=running_s,
         trials=lines,
         left_s=None if rate is None else rate.seconds_for(budget - len(ended)),
+        goals=shown_goals(objective),
+        front=tuple(trial.number for trial in front(objective, trials)) if objective.beside else (),
     )
 
 
@@ -58,28 +62,33 @@ def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, is_last: bool,
     state = ENDED.get(trial.state, "running")
     if state == "failed" and not is_last:
         state = "retried"
-    values = [value for value in trial.intermediate_values.values() if math.isfinite(value)]
+    curve = curve_of(trial)
+    values = [value for value in curve.values() if math.isfinite(value)]
     best = None if not values else max(values) if maximize else min(values)
-    last_step = trial.last_step
+    last_step = max(curve, default=None)
     return TrialLine(
         number=trial.number,
         state=state,
         values=values_of(trial),
         epoch=last_step,
         epochs=epochs,
-        latest=None if last_step is None else trial.intermediate_values[last_step],
-        best=trial.value if trial.state is TrialState.COMPLETE else best,
+        latest=None if last_step is None else curve[last_step],
+        best=score(trial) if trial.state is TrialState.COMPLETE else best,
         said=_said(trial),
         remedy_of=trial.user_attrs.get(attributes.REMEDY_OF),
         is_audited=attributes.AUDITED in trial.user_attrs,
-        curve=tuple(value for _, value in sorted(trial.intermediate_values.items())),
+        curve=tuple(value for _, value in sorted(curve.items())),
         left=left,
+        goals=tuple(trial.values or ()) if trial.state is TrialState.COMPLETE else (),
+        violates=str(trial.user_attrs.get(attributes.VIOLATES, "")),
     )
 
 
 def _said(trial: FrozenTrial) -> str:
     attrs = trial.user_attrs
     parts = [remedy_mark(attrs), audit_mark(attrs), attrs.get(attributes.PRUNED_BY)]
+    if trial.state is TrialState.COMPLETE and attributes.VIOLATES in attrs:
+        parts.append(f"violates a constraint: {attrs[attributes.VIOLATES]}")
     if attributes.CAUSE in attrs:
         parts.append(f"{attrs[attributes.CAUSE]}: {attrs.get(attributes.MESSAGE, '')}".rstrip(": "))
     if attributes.REPLICATE_OF in attrs:
@@ -90,18 +99,23 @@ def _said(trial: FrozenTrial) -> str:
 
 
 def importances(study: Study) -> tuple[dict[str, float], int]:
-    """Importance of each parameter (PED-ANOVA) and the number of completed trials; none when those are too few."""
+    """Importance of each parameter for the main goal (PED-ANOVA) and the number of completed trials; none when those
+    are too few."""
     inside = comparable(study)
     complete = inside.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     n = len(complete)
-    if n < _FEWEST_FOR_IMPORTANCES or _all_equal([trial.value for trial in complete]):
+    if n < _FEWEST_FOR_IMPORTANCES or _all_equal([score(trial) for trial in complete]):
         return {}, n
     # At least five trials among the best, as PED-ANOVA wants, but never more than half.
     evaluator = PedAnovaImportanceEvaluator(target_quantile=min(0.5, max(0.1, 5 / n)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        found = get_param_importances(inside, evaluator=evaluator)
+        found = get_param_importances(inside, evaluator=evaluator, target=_main_value)
     return {name: share for name, share in found.items() if not math.isnan(share)}, n
+
+
+def _main_value(trial: FrozenTrial) -> float:
+    return float(trial.values[0])
 
 
 def _all_equal(values: Sequence[float | None]) -> bool:

@@ -6,7 +6,7 @@ import pytest
 
 from hrm_sweep.config import load_config
 from hrm_sweep.model.hrm import HRM, DataShape
-from hrm_sweep.planning.cost import parameter_count, train_flops
+from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops
 
 
 @pytest.mark.parametrize("overrides", [{}, {"arch.pos_encodings": "learned"}, {"arch.H_layers": 3, "arch.L_layers": 1}])
@@ -32,3 +32,13 @@ def test_cycles_decide_the_cost_and_act_steps_only_whether_there_are_any(H: int,
     arch = {"arch.H_cycles": H, "arch.L_cycles": L, "arch.halt_max_steps": M}
     config, plain = load_config("hrm_v1", arch), load_config("hrm_v1")
     assert 16 * train_flops(config, 81, 1) == pytest.approx(in_F * train_flops(plain, 81, 1))
+
+
+def test_solving_a_puzzle_takes_all_act_steps_forward_and_nothing_backward() -> None:
+    """A training step of one ACT step runs forward once and back through one call of each module, at twice its cost: of
+    the 10 F of one row above, 6 are forward. A puzzle is solved by 16 times that."""
+    once = load_config("hrm_v1", {"arch.halt_max_steps": 1})
+    forward = 0.6 * train_flops(once, seq_len=81, steps=1) / once.global_batch_size
+    published = load_config("hrm_v1").arch
+    assert evaluation_flops(published, seq_len=81, puzzles=1) == pytest.approx(16 * forward)
+    assert evaluation_flops(published, seq_len=81, puzzles=5) == pytest.approx(80 * forward)

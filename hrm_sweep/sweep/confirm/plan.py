@@ -19,6 +19,7 @@ from hrm_sweep.evaluation.selection import subset_indices
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.best import puzzles_behind
 from hrm_sweep.sweep.confirm.entrants import Candidate, Confirmation
+from hrm_sweep.sweep.goals import is_feasible, score
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
 from hrm_sweep.sweep.study import Study
@@ -106,9 +107,9 @@ def best_configurations(study: Study, top: int) -> list[FrozenTrial]:
     """The best trial of each of the `top` best configurations, the best first."""
     sign = 1 if study.space.objective.goal == "maximize" else -1
     complete = [
-        (sign * trial.value, trial)
+        (sign * value, trial)
         for trial in study.trials()
-        if trial.state is TrialState.COMPLETE and trial.value is not None
+        if trial.state is TrialState.COMPLETE and (value := score(trial)) is not None and is_feasible(trial)
     ]
     found: dict[str, FrozenTrial] = {}
     for _, trial in sorted(complete, key=lambda one: (-one[0], one[1].number)):
@@ -155,7 +156,7 @@ def _values(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _candidate(study: Study, trial: FrozenTrial) -> Candidate:
-    return Candidate(name=f"trial {trial.number}", trial=trial.number, score=trial.value, values=_values(trial))
+    return Candidate(name=f"trial {trial.number}", trial=trial.number, score=score(trial), values=_values(trial))
 
 
 def _base(study: Study) -> SearchSpace:
@@ -166,10 +167,11 @@ def _base(study: Study) -> SearchSpace:
 
 def _space(base: SearchSpace, name: str, plan: Confirmation) -> SearchSpace:
     content = base.model_dump(mode="json")
-    kept = {key: content[key] for key in ("base", "objective", "resources", "retry")}
+    kept = {key: content[key] for key in ("base", "resources", "retry")}
     space = {
         **kept,
         "name": name,
+        "objective": {"metric": base.objective.metric, "goal": base.objective.goal},  # they were chosen by this one
         "overrides": {**content["overrides"], "checkpoint": True},  # what is measured is the best checkpoint
         "parameters": {_SEED: {"values": list(plan.seeds)}},
         "sampler": {"name": "random", "seed": 0},
@@ -203,7 +205,7 @@ def _known_score(study: Study, base: SearchSpace, config: RunConfig) -> Mapping[
     """The best trial of the search that had this configuration, if any."""
     for trial in best_configurations(study, len(study.trials())):
         if not _differs(base.config(_values(trial), where=f"trial {trial.number}"), config):
-            return {"trial": trial.number, "score": trial.value}
+            return {"trial": trial.number, "score": score(trial)}
     return {}
 
 
