@@ -16,12 +16,14 @@ from hrm_sweep.data.digest import split_digest
 from hrm_sweep.data.resolve import data_folder, with_data
 from hrm_sweep.errors import ConfigError, StudyError
 from hrm_sweep.evaluation.selection import subset_indices
+from hrm_sweep.planning.lint import Level, lint
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.best import puzzles_behind
 from hrm_sweep.sweep.confirm.entrants import Candidate, Confirmation
 from hrm_sweep.sweep.goals import is_feasible, score
 from hrm_sweep.sweep.remedies import values_of
 from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
+from hrm_sweep.sweep.space_lint import DataFacts
 from hrm_sweep.sweep.study import Study
 
 FIRST_SEED = 1_000_000
@@ -77,7 +79,8 @@ def plan_confirmation(study: Study, *, name: str, top: int, seeds: int, baseline
     _require_same_data(study, candidates, configs)
     puzzles = test_digest(configs[0])
     _require_data_of_the_search(study, found, configs[0], puzzles)
-    reference = _baseline_config(study, base, baseline, configs[0])
+    reference = _baseline_config(base, baseline, configs[0])
+    _require_startable(reference, base, BASELINE if baseline is None else f"--baseline {baseline}")
     equal = next((place for place, one in enumerate(configs) if not _differs(one, reference)), None)
     if equal is None:
         values = _differs(base.config({}, where=BASELINE), reference)
@@ -181,7 +184,14 @@ def _space(base: SearchSpace, name: str, plan: Confirmation) -> SearchSpace:
     return space_from_mapping(space, f"confirmation of {plan.of}")
 
 
-def _baseline_config(study: Study, base: SearchSpace, given: str | None, like: RunConfig) -> RunConfig:
+def _require_startable(config: RunConfig, base: SearchSpace, where: str) -> None:
+    """Raises ConfigError for a baseline that its data or resources do not let start; candidates have run before."""
+    for finding in lint(config, DataFacts().of(config), base.resources.processes):
+        if finding.level is Level.ERROR:
+            raise ConfigError(f"{where}: cannot start: {finding.key}: {finding.message}")
+
+
+def _baseline_config(base: SearchSpace, given: str | None, like: RunConfig) -> RunConfig:
     """The baseline on the data of the candidates. Raises ConfigError for one that does not go together with it."""
     if given is None:
         return base.config({}, where=BASELINE)
