@@ -83,19 +83,18 @@ def _parts(evaluation: Evaluation) -> Iterator[tuple[str, Grid | None, list[str]
     longest = found.steps[-1]
     by_rating = found.by_rating(longest)
     if not by_rating:
-        yield "By rating", None, ["The folder carries no ratings, and none can be computed: the puzzles are no sudoku."]
+        yield _BY_RATING, None, ["The folder carries no ratings, and none can be computed: the puzzles are no sudoku."]
     else:
-        interval = f"95 % interval at {longest}"
-        grid = Grid(("rating", "puzzles", *_headings(found.steps), interval), _rating_rows(found))
+        grid = Grid(("rating", "puzzles", *map(str, found.steps), "95 % interval"), _rating_rows(found))
         words = ["The folder carries no ratings. These are computed: candidate values that a solver has to try."]
         if len(by_rating) == 1:
             words.append("All puzzles are of one group, so there is nothing to compare.")
-        yield "By rating", grid, words
-    yield "What became of them", _mistakes(found), _mistakes_in_words(found)
+        words.append(f"The interval is that of {longest} steps.")
+        yield _BY_RATING, grid, words
+    yield "What became of them, by ACT steps", _mistakes(found), _mistakes_in_words(found)
 
 
-def _headings(steps: tuple[int, ...]) -> list[str]:
-    return [f"{number} step{'s' * (number > 1)}" for number in steps]
+_BY_RATING = "Puzzles solved, by rating and ACT steps"
 
 
 def _by_steps(found: Scaling) -> Grid:
@@ -193,7 +192,7 @@ def _mistakes(found: Scaling) -> Grid:
     by_steps = [found.mistakes(number) for number in found.steps]
     kinds = [kind for kind in Kind if any(counts[kind] for counts in by_steps)]
     rows = [(Cell(_TOLD[kind]), *(Cell(f"{counts[kind]:,}", counts[kind]) for counts in by_steps)) for kind in kinds]
-    return Grid(("puzzles", *_headings(found.steps)), rows)
+    return Grid(("puzzles", *map(str, found.steps)), rows)
 
 
 def _mistakes_in_words(found: Scaling) -> list[str]:
