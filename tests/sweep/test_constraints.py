@@ -207,7 +207,7 @@ def test_the_budget_is_exact_with_several_workers_and_goals_and_over_kills_and_a
         first=[{"arch.hidden_size": LARGE, "lr": 1e-3}],
     )
     space["base"]["project_name"] = "kill@2-once"
-    for budget in (2, 4):
+    for budget in (2, 3):
         study = make_study(**space, budget={"trials": budget})
         engines.append(LocalEngine(WorkerPlan(study, threads=1, training=stand_in_training.NAME)))
         account = conduct(study, engines[-1], 2).account
