@@ -186,7 +186,7 @@ def _space(base: SearchSpace, name: str, plan: Confirmation) -> SearchSpace:
 
 def _require_startable(config: RunConfig, base: SearchSpace, where: str) -> None:
     """Raises ConfigError for a baseline that its data or resources do not let start; candidates have run before."""
-    for finding in lint(config, DataFacts().of(config), base.resources.processes):
+    for finding in lint(config, DataFacts().of(config).train, base.resources.processes):
         if finding.level is Level.ERROR:
             raise ConfigError(f"{where}: cannot start: {finding.key}: {finding.message}")
 
