@@ -20,7 +20,7 @@ class RunCost:
     train_flops  floating-point operations of its optimizer steps.
     seconds      of training.
     peak_bytes   the most memory it took.
-    act_steps    mean number of ACT steps at halting, of the last train row that has one.
+    act_steps    mean number of ACT steps at halting, over the last fifth of the train rows.
     """
 
     parameters: int | None = None

@@ -6,6 +6,7 @@ that stays away.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -67,10 +68,10 @@ def write_trial_page(
 
 def run_cost(run: Evidence) -> RunCost:
     """What a run took, as far as its files tell."""
-    config, data, act = run.recorded.config, run.data, run.rows.get("act_steps")
+    config, data = run.recorded.config, run.data
     times = np.concatenate([run.rows.time_s, run.evaluations.time_s])
     times = times[np.isfinite(times)]
-    halted = None if act is None else act.finite()
+    act_steps = _mean_act_steps(run)
     parameters = flops = None
     if config is not None and data is not None:
         parameters = parameter_count(config.arch, data.vocab_size, data.seq_len)
@@ -80,8 +81,20 @@ def run_cost(run: Evidence) -> RunCost:
         train_flops=flops,
         seconds=round(float(times.max()), 3) if len(times) else None,
         peak_bytes=None if run.status is None else run.status.peak_bytes,
-        act_steps=round(halted.last, 3) if halted is not None and len(halted) else None,
+        act_steps=None if act_steps is None else round(act_steps, 3),
     )
+
+
+def _mean_act_steps(run: Evidence) -> float | None:
+    """Over the last fifth of the train rows, as the goal `act_steps` has it; None where nothing halted."""
+    from hrm_sweep.diagnosis import MissingEvidence  # loaded by whoever made the evidence
+    from hrm_sweep.diagnosis.signals import recent_mean
+
+    try:
+        mean = recent_mean(run, "act_steps")
+    except MissingEvidence:
+        return None
+    return mean if math.isfinite(mean) else None
 
 
 def _attributes(

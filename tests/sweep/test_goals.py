@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,20 +14,25 @@ from hypothesis import strategies as st
 from optuna.trial import FrozenTrial, TrialState, create_trial
 from small_studies import MakeStudy, small_space
 
+from hrm_sweep.diagnosis.gather import gather_evidence
+from hrm_sweep.diagnosis.signals import recent_mean
 from hrm_sweep.errors import SpaceError, StudyError
-from hrm_sweep.runs import Cause, Owner
+from hrm_sweep.runs import Cause, Owner, read_metrics
 from hrm_sweep.sweep.best import best_of, only_one_of
 from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.goals import curve_of, front
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.launch import ChildThread
+from hrm_sweep.sweep.measures import mean_act_steps
 from hrm_sweep.sweep.objective import Goal, Objective
 from hrm_sweep.sweep.space import space_from_mapping
 from hrm_sweep.sweep.space_proposal import Proposal
 from hrm_sweep.sweep.space_text import space_text
 from hrm_sweep.sweep.study import Study
 from hrm_sweep.sweep.trial import Surroundings, run_trial
+from hrm_sweep.sweep.trial_page import run_cost
 
+RECORDED = Path(__file__).resolve().parents[1] / "fixtures" / "runs" / "recorded"
 TWO = [{"metric": "exact_accuracy"}, {"metric": "evaluation_flops"}]
 
 
@@ -120,6 +126,15 @@ def test_a_trial_without_a_value_for_a_goal_fails_and_says_which(make_study: Mak
     (trial,) = run_all(study)
     assert (trial.state, trial.user_attrs["cause"]) == (TrialState.FAIL, str(Cause.NO_METRIC))
     assert trial.user_attrs["message"].startswith("no act_steps in 4 evaluations; they have accuracy")
+
+
+def test_act_steps_as_a_goal_are_those_that_the_diagnosis_judges() -> None:
+    found = [path for path in sorted(RECORDED.glob("*/*/metrics.jsonl")) if mean_act_steps(read_metrics(path))]
+    assert len(found) > 5
+    for path in found:
+        evidence = gather_evidence(path.parent)
+        assert mean_act_steps(read_metrics(path)) == pytest.approx(recent_mean(evidence, "act_steps"))
+        assert run_cost(evidence).act_steps == pytest.approx(recent_mean(evidence, "act_steps"), abs=1e-3)
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "nsgaii"])
