@@ -11,7 +11,7 @@ from hrm_sweep.runs import RunDirectory, Status
 from hrm_sweep.training import session
 
 NAME = "limited_training:run_training"
-ROOM = 250_000_000  # bytes
+ROOM = 110_000_000  # bytes
 
 
 def run_training(config: RunConfig, directory: RunDirectory, **given: Any) -> Status:
