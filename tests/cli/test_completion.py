@@ -87,7 +87,9 @@ def test_run_directories_are_offered_level_by_level(folder: Path) -> None:
 
 @pytest.mark.skipif(os.name == "nt", reason="bash")
 def test_completion_can_be_installed(folder: Path) -> None:
-    environment = {**os.environ, "HOME": str(folder), "SHELL": "/bin/bash"}
+    # Which shell it is, Typer reads off the parents of the process: none of them has to be one here.
+    detection = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    environment = {**os.environ, "HOME": str(folder), "SHELL": "/bin/bash", **detection}
     program = (
         "import sys; from hrm_sweep.cli import main; sys.argv = ['hrm-sweep', '--show-completion', 'bash']; main()"
     )

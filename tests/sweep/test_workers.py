@@ -19,6 +19,7 @@ from hrm_sweep.errors import StorageError
 from hrm_sweep.runs import Owner, read_metrics, read_status
 from hrm_sweep.sweep.budget import owner_of
 from hrm_sweep.sweep.conduct import Wish, conduct
+from hrm_sweep.sweep.engines import local
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.local import LocalEngine
 from hrm_sweep.sweep.study import Study
@@ -163,8 +164,8 @@ def test_workers_that_die_again_and_again_end_the_call_with_what_they_said(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = make_study()
+    monkeypatch.setattr(local, "worker_command", lambda plan: ["-c", "raise SystemExit('no such luck')"])
     engine = LocalEngine(WorkerPlan(study, threads=1, training=stand_in_training.NAME))
-    monkeypatch.setattr(engine, "_command", lambda: [sys.executable, "-c", "raise SystemExit('no such luck')"])
     with pytest.raises(StorageError, match=r"5 workers died without getting a trial done; the last: .*no such luck"):
         conduct(study, engine, 1)
 
