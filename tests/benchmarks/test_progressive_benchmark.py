@@ -30,6 +30,7 @@ def test_a_difference_has_the_interval_of_student() -> None:
     assert summary("4x4", pairs[:1]).interval is None
 
 
+@pytest.mark.proof
 def test_it_trains_both_and_prints_a_row(tmp_path: Path) -> None:
     out = tmp_path / "progressive.json"
     command = [sys.executable, str(BENCHMARK), "--tiny", "--seeds", "1", "--sizes", "4x4", "--epochs", "10"]

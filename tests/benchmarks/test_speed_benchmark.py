@@ -88,6 +88,7 @@ def test_the_plain_reading_evaluates_like_the_product() -> None:
     torch.testing.assert_close(q_halt, output.q_halt, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.proof
 def test_it_prints_a_row_for_each_workload_a_profile_and_writes_them_down(tmp_path: Path) -> None:
     out = tmp_path / "speed.json"
     command = [sys.executable, str(BENCHMARK), "--seconds", "0", "--rows", "4x4-d64", "--threads", "1"]

@@ -69,6 +69,7 @@ def run(folder: Path) -> dict[str, Any]:
     return numbers
 
 
+@pytest.mark.proof
 def test_two_configurations_by_both_and_nothing_twice(tmp_path: Path) -> None:
     numbers = run(tmp_path)
     loop, product = numbers["loop"], numbers["product"]

@@ -27,6 +27,8 @@ from hrm_sweep.sweep.study import open_study
 
 quiet_optuna()
 STORAGE = "sqlite:///trials/optuna.db"
+pytestmark = pytest.mark.proof
+
 FRESH = [1_000_000, 1_000_001]
 
 # Puzzles with one blank each: a second of training solves some of them with lr 3e-3.

@@ -12,7 +12,10 @@ from pathlib import Path
 
 import pytest
 
-SMALL = ["arch.hidden_size=16", "arch.num_heads=2", "epochs=20", "eval_interval=10", "eval_puzzles=20"]
+SMALL = [
+    *("arch.hidden_size=16", "arch.num_heads=2", "arch.H_cycles=1", "arch.L_cycles=1", "arch.halt_max_steps=2"),
+    *("epochs=20", "eval_interval=10", "eval_puzzles=20"),
+]
 
 
 def hrm_sweep(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:

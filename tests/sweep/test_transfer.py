@@ -156,6 +156,7 @@ def test_the_nearest_value_is_allowed_and_none_is_nearer(ends: tuple[int, int], 
         assert max(found / value, value / found) == min(max(one / value, value / one) for one in every)
 
 
+@pytest.mark.proof
 def test_on_the_command_line_a_study_is_started_like_another(other: Study, sudoku_4x4: Path) -> None:
     small = {"arch.hidden_size": 16, "arch.num_heads": 2, "arch.halt_max_steps": 1, "epochs": 1, "eval_puzzles": 4}
     content = {

@@ -74,6 +74,7 @@ sys.meta_path.insert(0, Watch)
 """
 
 
+@pytest.mark.proof
 def test_the_number_of_ranks_changes_nothing_even_in_mid_run(
     tmp_path: Path, sudoku_4x4: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

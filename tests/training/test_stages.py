@@ -150,6 +150,7 @@ def test_the_diagnosis_knows_the_stage_and_the_page_shows_where_it_began(finishe
     assert "<title>stage 1 begins</title>" in page
 
 
+@pytest.mark.proof
 def test_a_healthy_run_in_stages_is_called_healthy(tmp_path: Path, sudoku_4x4: Path) -> None:
     """The ACT limit goes from 1 over 2 to 6, and every puzzle takes other numbers of steps afterwards."""
     stages = [
