@@ -113,7 +113,6 @@ def write_space(folder: Path) -> None:
 
 def tell(stage: Stage) -> None:
     write_space(stage.folder)
-    began = time.monotonic()
     plan_picture = stage.show("plan", PLAN, "What plan says before anything is trained")
     plan = stage.ask(f"{PLAN} --json")
     search_s = stage.do(RUN)
@@ -130,7 +129,6 @@ def tell(stage: Stage) -> None:
     confirm_s = stage.do(CONFIRM)
     confirm_picture = stage.show("confirm", CONFIRM, "Search score and confirmed score")
     confirmed = stage.ask(f"{CONFIRM} --json")
-    told_s = search_s + confirm_s + time.monotonic() - began
 
     rows = [_row(one) for one in confirmed["candidates"]]
     table = "\n".join(["| configuration | in the search | confirmed | runs |", "|---|---|---|---|", *rows])
@@ -142,12 +140,12 @@ def tell(stage: Stage) -> None:
         f"The verdict: **{confirmed['verdict']}**"
         + (f", leading {' and '.join(confirmed['leading'])}." if confirmed["leading"] else ".")
     )
-    when = datetime.date.today().isoformat()
+    when, trained = datetime.date.today().isoformat(), spelled(search_s + confirm_s)
     PAGE.write_text(f"""# A story: planned, swept, audited, diagnosed, confirmed
 
-Written by `make story` on {when}, in {spelled(told_s)} on {os.cpu_count()} cores. It writes this page, its pictures and
-the numbers in the README anew from the commands below, which are all there is to it. The space is `quickstart` with
-{TRIALS} trials: HRMs of 0.44 M parameters on 4x4 sudoku.
+Written by `make story` on {when}; training took {trained} on {os.cpu_count()} cores. It writes this page,
+its pictures and the numbers in the README anew from the commands below, which are all there is to it. The space is
+`quickstart` with {TRIALS} trials: HRMs of 0.44 M parameters on 4x4 sudoku.
 
 {facts}
 
