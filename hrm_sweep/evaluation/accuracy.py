@@ -92,15 +92,22 @@ def evaluate_checkpoint(config: RunConfig, checkpoint: Path, subset: Subset) -> 
     """
     if config.data_path is None:
         raise DataError("data_path is not set: name the folder of puzzles to evaluate on, as in data_path=data/sudoku")
-    config = config_of_checkpoint(config, checkpoint)
-    assert config.data_path is not None
     split = open_folder(Path(config.data_path)).test
     device = Device.choose(config)
+    model = load_model(config, checkpoint, split, device)
+    indices = subset_indices(subset, split.n_examples, config.eval_puzzles)
+    return evaluate(model, split, indices, model.arch.loss.loss_type, device)
+
+
+def load_model(config: RunConfig, checkpoint: Path, split: Split, device: Device) -> HRM:
+    """The model of a checkpoint of a run with configuration `config`, as the stage has it in which it was written.
+
+    Raises CheckpointError when it does not fit the configuration or the data.
+    """
+    config = config_of_checkpoint(config, checkpoint)
     model = HRM(config.arch, data_shape(split), device.dtype)
     apply_weights(model, load_weights(checkpoint), str(checkpoint))
-    model.to(device.torch_device)
-    indices = subset_indices(subset, split.n_examples, config.eval_puzzles)
-    return evaluate(model, split, indices, config.arch.loss.loss_type, device)
+    return model.to(device.torch_device)
 
 
 def data_shape(split: Split) -> DataShape:

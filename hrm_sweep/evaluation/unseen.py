@@ -12,11 +12,9 @@ from hrm_sweep.data import open_folder, take_examples
 from hrm_sweep.data.digest import split_digest
 from hrm_sweep.data.resolve import data_folder
 from hrm_sweep.errors import DataError
-from hrm_sweep.evaluation.accuracy import EVALUATION_ROWS, accuracy_of, data_shape
+from hrm_sweep.evaluation.accuracy import EVALUATION_ROWS, accuracy_of, load_model
 from hrm_sweep.evaluation.device import Device, rows_on
 from hrm_sweep.evaluation.selection import subset_indices
-from hrm_sweep.model.checkpoint import apply_weights, load_weights
-from hrm_sweep.model.hrm import HRM
 from hrm_sweep.model.losses import IGNORED, act_loss
 from hrm_sweep.runs.unseen import Unseen
 
@@ -38,15 +36,13 @@ def evaluate_unseen(config: RunConfig, checkpoint: Path, digest: str | None = No
         )
     indices = subset_indices("holdout", split.n_examples, config.eval_puzzles)
     device = Device.choose(config)
-    model = HRM(config.arch, data_shape(split), device.dtype)
-    apply_weights(model, load_weights(checkpoint), str(checkpoint))
-    model.to(device.torch_device)
+    model = load_model(config, checkpoint, split, device)
     sums, counted, solved = [], [], []
     for start in range(0, len(indices), EVALUATION_ROWS):
         rows = rows_on(take_examples(split, indices[start : start + EVALUATION_ROWS]), device)
         carry, output = model.solve(rows)
         with torch.no_grad():
-            loss = act_loss(carry, output, config.arch.loss.loss_type)
+            loss = act_loss(carry, output, model.arch.loss.loss_type)
             counts = rows.labels != IGNORED  # (B, S)
             right = (output.logits.argmax(dim=-1) == rows.labels) | ~counts
         sums.append({name: float(value) for name, value in loss.sums.items()})

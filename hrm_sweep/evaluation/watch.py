@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from hrm_sweep.config import RunConfig
 from hrm_sweep.data import IGNORED_LABEL, Split, SplitMetadata, take_examples
-from hrm_sweep.evaluation.accuracy import EVALUATION_ROWS, data_shape
+from hrm_sweep.evaluation.accuracy import EVALUATION_ROWS, load_model
 from hrm_sweep.evaluation.device import Device, rows_on
-from hrm_sweep.model.checkpoint import apply_weights, config_of_checkpoint, load_weights
 from hrm_sweep.model.hrm import HRM
 
 Cells = NDArray[np.int32]
@@ -100,8 +99,5 @@ def watch(model: HRM, split: Split, indices: NDArray[np.int64], device: Device, 
 
 def watch_checkpoint(config: RunConfig, checkpoint: Path, split: Split, indices: NDArray[np.int64]) -> Watched:
     """Watch the model of a checkpoint. Raises CheckpointError when it does not fit the configuration or the data."""
-    config = config_of_checkpoint(config, checkpoint)
     device = Device.choose(config)
-    model = HRM(config.arch, data_shape(split), device.dtype)
-    apply_weights(model, load_weights(checkpoint), str(checkpoint))
-    return watch(model.to(device.torch_device), split, indices, device)
+    return watch(load_model(config, checkpoint, split, device), split, indices, device)

@@ -15,6 +15,7 @@ from hrm_sweep.diagnosis import Verdict, diagnose_run
 from hrm_sweep.diagnosis.gather import gather_evidence
 from hrm_sweep.diagnosis.signals import recent_halts
 from hrm_sweep.evaluation.accuracy import evaluate_checkpoint
+from hrm_sweep.evaluation.unseen import evaluate_unseen
 from hrm_sweep.model.checkpoint import config_of_checkpoint, load_state, load_weights
 from hrm_sweep.report.diagnosis_page import diagnosis_page
 from hrm_sweep.runs import MetricRow, RunDirectory, State, StopReason, read_metrics
@@ -168,3 +169,10 @@ def test_a_healthy_run_in_stages_is_called_healthy(tmp_path: Path, sudoku_4x4: P
         assert blamed == []
         rows = [row for row in read_metrics(directory.metrics) if row.step <= 190]  # soon after the second border
         directory.metrics.write_text("".join(row.to_json() + "\n" for row in rows))
+
+
+def test_unseen_puzzles_are_solved_with_the_act_steps_of_the_checkpoints_stage(finished: RunDirectory) -> None:
+    config = load_config(finished.config)
+    assert config.arch.halt_max_steps != config.last_stage.arch.halt_max_steps
+    unseen = evaluate_unseen(config, finished.best_checkpoint)
+    assert unseen.values == pytest.approx(evaluate_checkpoint(config, finished.best_checkpoint, "holdout").values)
