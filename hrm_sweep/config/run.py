@@ -281,6 +281,13 @@ class RunConfig(Section):
         return RunConfig.model_validate(values)
 
     @property
+    def stage_shares(self) -> list[tuple[RunConfig, float]]:
+        """What each stage trains with, and its share of the epochs; a run without stages is its only one."""
+        if self.stages is None:
+            return [(self, 1.0)]
+        return [(self.stage(number), stage.epochs / self.epochs) for number, stage in enumerate(self.stages)]
+
+    @property
     def last_stage(self) -> RunConfig:
         """What the end of the run trains with."""
         return self.stage(-1)

@@ -22,7 +22,7 @@ from typing import Any
 from hrm_sweep.config import RunConfig
 from hrm_sweep.data import SplitMetadata
 from hrm_sweep.errors import TrainingError
-from hrm_sweep.planning.cost import act_step_flops
+from hrm_sweep.planning.cost import act_step_flops, evaluation_flops
 from hrm_sweep.planning.speed import Measured, Point, Speed, corners
 from hrm_sweep.runs.cache import cache_folder
 from hrm_sweep.runs.environment import package_version
@@ -40,7 +40,7 @@ _NOT_OF_THE_SHAPE = {
     "data_path", "data", "global_batch_size", "epochs", "eval_interval", "lr", "lr_min_ratio", "lr_warmup_steps",
     "weight_decay", "beta1", "beta2", "puzzle_emb_lr", "puzzle_emb_weight_decay", "seed", "project_name", "run_name",
     "checkpoint_path", "checkpoint_every_eval", "eval_save_outputs", "eval_puzzles", "stop_when_solved", "max_seconds",
-    "tracker",
+    "tracker", "stages", "init_from",
 }  # fmt: skip
 _NOT_OF_THE_ARCHITECTURE = {"H_cycles", "L_cycles", "halt_max_steps", "halt_exploration_prob", "name"}
 
@@ -152,7 +152,7 @@ def measured_speed(shape: Shape, configs: Sequence[RunConfig]) -> Speed:
     measured = tuple(
         Measured(
             point=Point.of(config, seq_len),
-            evaluation_work=config.arch.halt_max_steps * act_step_flops(config.arch, seq_len),
+            evaluation_work=evaluation_flops(config, seq_len, 1),
             **_mean([reply["measured"][index] for reply in replies]),
         )
         for index, config in enumerate(points)
@@ -171,7 +171,8 @@ def _to_measure(shape: Shape, configs: Sequence[RunConfig]) -> list[RunConfig]:
 
 def _affordable(config: RunConfig, seq_len: int, *, on_gpu: bool) -> RunConfig:
     """The same with as few rows and ACT steps as a short measurement allows; two ACT steps at least, where it had them,
-    because a train step with one costs less."""
+    because a train step with one costs less. Of a run with stages, the last of them."""
+    config = config.last_stage
     limit, most, act_step = _MOST_FLOPS[on_gpu], config.arch.halt_max_steps, act_step_flops(config.arch, seq_len)
     rows = max(1, min(config.global_batch_size, int(limit / Point.of(config, seq_len).work)))
     fewest = min(2, most)
@@ -182,7 +183,9 @@ def _affordable(config: RunConfig, seq_len: int, *, on_gpu: bool) -> RunConfig:
             "arch": config.arch.model_copy(update={"halt_max_steps": steps}),
             "global_batch_size": rows,
             "eval_puzzles": puzzles,
-            **dict.fromkeys(("data", "data_path", "checkpoint_path", "stop_when_solved", "max_seconds", "tracker")),
+            **dict.fromkeys(
+                ("data", "data_path", "checkpoint_path", "stop_when_solved", "max_seconds", "tracker", "init_from")
+            ),
         }
     )
 

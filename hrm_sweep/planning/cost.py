@@ -29,18 +29,23 @@ def train_flops(config: RunConfig, seq_len: int, steps: int) -> float:
     to see the next Q values; the gradient goes back through the last call of each module, at twice its cost. Of a run
     with stages, `steps` are all of its steps, and each stage has its share.
     """
-    if config.stages is not None:
-        shares = [(number, stage.epochs / config.epochs) for number, stage in enumerate(config.stages)]
-        return sum(share * train_flops(config.stage(number), seq_len, steps) for number, share in shares)
-    arch = config.arch
+    each = sum(share * _train_step_flops(stage.arch, seq_len) for stage, share in config.stage_shares)
+    return float(steps) * config.global_batch_size * each
+
+
+def _train_step_flops(arch: ArchConfig, seq_len: int) -> float:
+    """Of one row."""
     passes = 2 if arch.halt_max_steps > 1 else 1
     backward = 2 * (_module_flops(arch, arch.L_layers, seq_len) + _module_flops(arch, arch.H_layers, seq_len))
-    return float(steps) * config.global_batch_size * (passes * act_step_flops(arch, seq_len) + backward)
+    return passes * act_step_flops(arch, seq_len) + backward
 
 
-def evaluation_flops(arch: ArchConfig, seq_len: int, puzzles: int) -> float:
-    """Floating-point operations of one evaluation of `puzzles` puzzles: all of halt_max_steps ACT steps, each once."""
-    return float(puzzles) * arch.halt_max_steps * act_step_flops(arch, seq_len)
+def evaluation_flops(config: RunConfig, seq_len: int, puzzles: int) -> float:
+    """Floating-point operations of one evaluation of `puzzles` puzzles: all of halt_max_steps ACT steps, each once. Of
+    a run with stages, the mean over its evaluations."""
+    return puzzles * sum(
+        share * stage.arch.halt_max_steps * act_step_flops(stage.arch, seq_len) for stage, share in config.stage_shares
+    )
 
 
 def act_step_flops(arch: ArchConfig, seq_len: int) -> int:

@@ -19,4 +19,4 @@ def affordable_puzzles(config: RunConfig, seq_len: int, steps: int) -> int:
     """How many puzzles each evaluation may have to take `SHARE` of a run that evaluates after every `steps` optimizer
     steps, within `FEWEST` and `MOST`."""
     training = train_flops(config, seq_len, steps)
-    return max(FEWEST, min(MOST, int(SHARE / (1 - SHARE) * training / evaluation_flops(config.arch, seq_len, 1))))
+    return max(FEWEST, min(MOST, int(SHARE / (1 - SHARE) * training / evaluation_flops(config, seq_len, 1))))

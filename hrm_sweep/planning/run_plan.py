@@ -85,9 +85,11 @@ class RunPlan:
         """How often each puzzle is really begun, if nothing ever halts before halt_max_steps, and if everything halts
         as soon as it may. A row that falls on a slot that has not halted is dropped, so that the epochs are those drawn
         over the mean number of ACT steps; how many those will be is not known before training."""
-        arch = self.config.arch
-        most = arch.halt_max_steps
-        return self.drawn_epochs / most, self.drawn_epochs / fewest_act_steps(most, arch.halt_exploration_prob)
+        stages = [(stage.arch, share * self.drawn_epochs) for stage, share in self.config.stage_shares]
+        return (
+            sum(epochs / arch.halt_max_steps for arch, epochs in stages),
+            sum(epochs / fewest_act_steps(arch.halt_max_steps, arch.halt_exploration_prob) for arch, epochs in stages),
+        )
 
     @property
     def decay_steps(self) -> float:
@@ -139,7 +141,7 @@ def plan_run(
         parameters=parameter_count(config.arch, facts.vocab_size, facts.seq_len),
         evaluated=evaluated,
         train_flops=train_flops(config, facts.seq_len, steps),
-        evaluation_flops=evaluations * evaluation_flops(config.arch, facts.seq_len, evaluated),
+        evaluation_flops=evaluations * evaluation_flops(config, facts.seq_len, evaluated),
         memory=Memory.of(config, facts, processes, halves=on_gpu),
         disk_bytes=disk_bytes(config, facts, steps),
         seconds=seconds,

@@ -11,10 +11,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from hrm_sweep.config import RunConfig
-from hrm_sweep.planning.cost import act_step_flops, train_flops
+from hrm_sweep.planning.cost import evaluation_flops, train_flops
 
 TRIAL_OVERHEAD_S = 0.4
-"""Claim, process, diagnosis and bookkeeping of a trial; `tests/benchmarks/sweep_overhead.py` measures 0.25 to 0.36."""
+"""Claim, process, diagnosis and bookkeeping of a trial; `tests/benchmarks/sweep_overhead.py` measures 0.20 on a quiet
+machine, up to 0.36 on a busy one."""
 
 _REACH = 1.05  # how far beyond the measured corners a point still counts as covered
 
@@ -93,7 +94,7 @@ class Speed:
 
     def evaluation_s(self, config: RunConfig, seq_len: int, puzzles: int) -> float:
         """Seconds of one evaluation."""
-        work = config.arch.halt_max_steps * act_step_flops(config.arch, seq_len)
+        work = evaluation_flops(config, seq_len, 1)
         each: dict[float, list[float]] = {}
         for one in self.measured:
             each.setdefault(one.evaluation_work, []).append(one.evaluation_s / one.evaluated)

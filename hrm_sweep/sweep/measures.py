@@ -2,7 +2,8 @@
 end.
 
     parameters        of the model, the puzzle embedding left out; known before.
-    evaluation_flops  operations of solving one puzzle, at halt_max_steps ACT steps; known before.
+    evaluation_flops  operations of solving one puzzle, at halt_max_steps ACT steps, of the last stage where a run has
+                      several; known before.
     train_flops       operations of the optimizer steps that were really taken: a run that ends early because it has
                       solved its puzzles is cheaper. Predicted before, unless the config lets a run end early.
     seconds           of training, evaluations included and pauses left out.
@@ -53,7 +54,7 @@ def predicted(config: RunConfig, data: SplitMetadata) -> dict[str, float]:
     """What is known of a run before it starts, by quantity."""
     known = {
         "parameters": float(parameter_count(config.arch, data.vocab_size, data.seq_len)),
-        "evaluation_flops": evaluation_flops(config.arch, data.seq_len, puzzles=1),
+        "evaluation_flops": evaluation_flops(config.last_stage, data.seq_len, puzzles=1),
     }
     if config.stop_when_solved is None and config.max_seconds is None:
         steps = RunLength.of(config, data.total_groups, data.mean_puzzle_examples).trained_steps

@@ -39,7 +39,7 @@ class Workload:
     def flops(self) -> float:
         """Multiplications and additions that the architecture asks for."""
         if self.evaluates:
-            return evaluation_flops(self.config.arch, self.cells, puzzles=self.batch)
+            return evaluation_flops(self.config, self.cells, puzzles=self.batch)
         return train_flops(self.config, self.cells, steps=1)
 
     @property

@@ -75,3 +75,15 @@ def test_a_model_too_large_to_measure_is_measured_with_fewer_rows_and_act_steps(
     assert point.arch.halt_max_steps == 2
     (on_gpu,) = calibration._to_measure(Shape(large, facts, Setting(1, None, ("0",))), [large])
     assert on_gpu.global_batch_size == 768
+
+
+def test_runs_in_stages_are_one_shape_however_long_the_stages_are_and_whatever_they_start_from() -> None:
+    def staged(first: int) -> RunConfig:
+        stages = [{"epochs": first, "overrides": {"arch.halt_max_steps": 1}}, {"epochs": 8, "overrides": {}}]
+        return small(stages=stages, eval_interval=4, init_from="nowhere")
+
+    heard = list[str]()
+    shapes = [(staged(4), FACTS), (staged(8), FACTS), (small(), FACTS)]
+    speeds = speeds_of(shapes, Setting(1, 1), Calibrate.MISSING, heard.append)
+    assert heard == ["measuring this machine, 1 of 1 ..."]
+    assert None not in speeds

@@ -39,6 +39,6 @@ def test_solving_a_puzzle_takes_all_act_steps_forward_and_nothing_backward() -> 
     the 10 F of one row above, 6 are forward. A puzzle is solved by 16 times that."""
     once = load_config("hrm_v1", {"arch.halt_max_steps": 1})
     forward = 0.6 * train_flops(once, seq_len=81, steps=1) / once.global_batch_size
-    published = load_config("hrm_v1").arch
+    published = load_config("hrm_v1")
     assert evaluation_flops(published, seq_len=81, puzzles=1) == pytest.approx(16 * forward)
     assert evaluation_flops(published, seq_len=81, puzzles=5) == pytest.approx(80 * forward)

@@ -22,7 +22,7 @@ shapes = st.fixed_dictionaries(
 
 
 def share(config: RunConfig, cells: int, steps: int, puzzles: int) -> float:
-    evaluation = evaluation_flops(config.arch, cells, puzzles)
+    evaluation = evaluation_flops(config, cells, puzzles)
     return evaluation / (evaluation + train_flops(config, cells, steps))
 
 

@@ -166,3 +166,15 @@ def test_data_of_which_nothing_is_known_is_an_error_that_says_what_to_do(
 ) -> None:
     with pytest.raises(expected, match=message):
         PuzzleFacts.of(load_config("hrm_v1_tiny", overrides))
+
+
+def test_each_stage_of_a_run_is_planned_with_its_own_act_steps(folder: Path) -> None:
+    stages = [{"epochs": 30, "overrides": {"arch.halt_max_steps": 2}}, {"epochs": 10, "overrides": {}}]
+    staged = tiny(stages=stages, eval_interval=10, **{"arch.halt_max_steps": 8})
+    few, many = (tiny(epochs=40, eval_interval=10, **{"arch.halt_max_steps": M}) for M in (2, 8))
+    assert staged.train_flops == pytest.approx(many.train_flops)
+    assert staged.evaluation_flops == pytest.approx((3 * few.evaluation_flops + many.evaluation_flops) / 4)
+    for mixed, of_few, of_many in zip(
+        staged.effective_epochs, few.effective_epochs, many.effective_epochs, strict=True
+    ):
+        assert mixed == pytest.approx((3 * of_few + of_many) / 4)

@@ -31,7 +31,7 @@ def test_evaluation_takes_a_tenth_of_any_trial_of_a_shipped_space(name: str, sud
     assert puzzles > FEWEST
     for one in report.combinations:
         assert one.config.eval_puzzles == puzzles
-        evaluation = evaluation_flops(one.config.arch, one.puzzles.train.seq_len, puzzles)
+        evaluation = evaluation_flops(one.config, one.puzzles.train.seq_len, puzzles)
         training = train_flops(one.config, one.puzzles.train.seq_len, one.length.steps_per_interval)
         assert evaluation <= SHARE * (evaluation + training)
 
