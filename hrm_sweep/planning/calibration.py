@@ -32,7 +32,7 @@ _MOST_FLOPS = {False: 1e10, True: 1e14}
 """Operations of the largest step and of the largest evaluation that is measured, on a CPU and on a GPU: about half a
 second each. What is larger is measured with fewer rows and ACT steps, and reckoned up."""
 
-_MOST_SHAPES = 8
+MOST_SHAPES = 8
 _PUZZLES = 256  # evaluated at once; more take proportionally longer
 
 # Keys that change no speed, or whose effect is reckoned with: all others are part of what is measured.
@@ -105,9 +105,9 @@ def speeds_of(
     for indices in groups.values():
         shape, configs = Shape(*shapes[indices[0]], setting), [shapes[index][0] for index in indices]
         speed = None if calibrate is Calibrate.ANEW else known_speed(shape, configs)
-        if speed is None and calibrate is not Calibrate.NEVER and measured < _MOST_SHAPES:
+        if speed is None and calibrate is not Calibrate.NEVER and measured < MOST_SHAPES:
             measured += 1
-            say(f"measuring this machine, {measured} of {min(len(groups), _MOST_SHAPES)} ...")
+            say(f"measuring this machine, {measured} of {min(len(groups), MOST_SHAPES)} ...")
             speed = measured_speed(shape, configs)
         for index in indices:
             speeds[index] = speed

@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.table import Table
 
+from hrm_sweep.planning.calibration import MOST_SHAPES
 from hrm_sweep.planning.lint import Kind
 from hrm_sweep.planning.memory import spelled_bytes
 from hrm_sweep.planning.run_plan import RULE_EPOCH, RunPlan
@@ -185,7 +186,8 @@ def _costs(plan: StudyPlan, hours: float | None, measure_with: str) -> Iterator[
     yield "", _memory_parts(plan)
     directory = _bytes(plan, lambda run: run.disk_bytes)
     yield "disk", f"{directory} a run directory; the puzzles {spelled_bytes(plan.runs[0].puzzles.bytes)}"
-    yield "time", f"unknown; `{measure_with}` measures it" if plan.seconds is None else _times(plan)
+    unknown = f"unknown; `{measure_with}` measures it, for at most {MOST_SHAPES} shapes of model"
+    yield "time", unknown if plan.seconds is None else _times(plan)
     largest = max(plan.runs, key=lambda run: run.flops)
     if largest.seconds is not None:
         parts = largest.seconds

@@ -34,7 +34,7 @@ def test_the_published_recipe_is_planned_without_its_data_and_without_measuring(
     assert said["a train step"] == "28.1 TFLOP"
     assert said["weight decay"].startswith("time constant 1 / (lr wd) 10,000 steps, 0.384 times the run")
     assert said["fresh epochs"].startswith("1,250 to 18,015: ")
-    assert said["time"] == "unknown; `hrm-sweep plan hrm_v1` measures it"
+    assert said["time"] == "unknown; `hrm-sweep plan hrm_v1` measures it, for at most 8 shapes of model"
 
 
 def test_a_space_is_measured_once_and_says_what_hours_buy(folder: Path) -> None:
