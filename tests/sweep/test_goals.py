@@ -18,17 +18,21 @@ from hrm_sweep.diagnosis.gather import gather_evidence
 from hrm_sweep.diagnosis.signals import recent_mean
 from hrm_sweep.errors import SpaceError, StudyError
 from hrm_sweep.runs import Cause, Owner, read_metrics
+from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.best import best_of, only_one_of
 from hrm_sweep.sweep.budget import Claim, claim
+from hrm_sweep.sweep.confirm.plan import best_configurations, plan_confirmation
 from hrm_sweep.sweep.goals import curve_of, front
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.launch import ChildThread
 from hrm_sweep.sweep.measures import mean_act_steps
 from hrm_sweep.sweep.objective import Goal, Objective
-from hrm_sweep.sweep.space import space_from_mapping
+from hrm_sweep.sweep.replay import replayed_pruners
+from hrm_sweep.sweep.space import FromStudy, space_from_mapping
 from hrm_sweep.sweep.space_proposal import Proposal
 from hrm_sweep.sweep.space_text import space_text
 from hrm_sweep.sweep.study import Study
+from hrm_sweep.sweep.transfer import points_of
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 from hrm_sweep.sweep.trial_page import run_cost
 
@@ -169,6 +173,31 @@ def test_rules_prune_and_samplers_learn_where_there_are_several_goals(
     assert only_one_of(study, found[-1]).goals == tuple(trials[found[-1]].values)
     with pytest.raises(StudyError, match="trial 0 is pruned; only one that has completed can be taken"):
         best_of(study, 0)
+
+
+def test_where_a_single_score_is_needed_it_is_that_of_the_main_goal(make_study: MakeStudy, sudoku_4x4: Any) -> None:
+    """The audit of pruners, their replay, a confirmation, and a study that starts from this one."""
+    study = make_study(
+        base=base(sudoku_4x4, stop_when_solved=1.0),
+        objective=TWO,
+        parameters={"lr": {"values": [0.0, 1e-3, 2e-3]}},
+        first=[{"lr": 0.0}, {"lr": 1e-3}, {"lr": 2e-3}],
+        pruner={"zero_accuracy": {"epoch": 2}},
+        audit=1.0,
+        stop_when={"no_improvement": 1},
+        budget={"trials": 9},
+    )
+    assert len(run_all(study)) == 4, "the first trial that brings nothing better is the last"
+    audit = audit_account(study)
+    assert (audit.condemned, [trial.value for trial in audit.ended], audit.better) == (1, [0.0], [])
+    (zero,) = replayed_pruners(study, "zero_accuracy at 2").replays
+    assert [trial.number for trial in zero.trials if trial.ended_at is not None] == [0]
+    best = best_configurations(study, 1)
+    assert [trial.params["lr"] for trial in best] == [2e-3]
+    confirmation = plan_confirmation(study, name="again", top=1, seeds=2, baseline=None).space
+    assert (confirmation.objective.metric, confirmation.objective.beside) == ("exact_accuracy", ())
+    points, _ = points_of(FromStudy(from_study="small", top=1), study, study.space)
+    assert points == [{"lr": 2e-3}]
 
 
 values = st.floats(-2, 2).map(lambda value: round(value, 1))
