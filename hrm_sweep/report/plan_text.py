@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from hrm_sweep.planning.calibration import MOST_SHAPES
@@ -33,7 +34,7 @@ def short_lines(plan: StudyPlan, measure_with: str | None) -> Iterator[str]:
         f"{_counts(plan, lambda run: run.parameters)} parameters, {_memory(plan)} of memory; "
         f"fresh epochs {_fresh(plan)}"
     )
-    unknown = "times unknown" + (f": `{measure_with}` measures" if measure_with else "")
+    unknown = "times unknown" + (f": `{escape(measure_with)}` measures" if measure_with else "")
     times = unknown if plan.seconds is None else _times(plan)
     yield f"plan: {_flops(plan)} a trial, {_evaluation_share(plan)} of it evaluation; {times}"
     yield from plan.facts
@@ -44,7 +45,7 @@ def plan_lines(plan: StudyPlan, hours: float | None, measure_with: str) -> Itera
     setting = plan.setting
     trials = "one run" if plan.trials is None else f"{plan.trials} trials, {setting.jobs} at once"
     threads = "" if setting.threads is None else f", {setting.threads} thread{'s' if setting.threads > 1 else ''} each"
-    yield f"[bold]{plan.name}[/bold]: {trials}{threads}"
+    yield f"[bold]{escape(plan.name)}[/bold]: {trials}{threads}"
     if len(plan.runs) > 1:
         yield f"{len(plan.runs)} combinations looked at; where they differ, the least and the most is given"
     yield from _rows(_facts(plan))
@@ -84,7 +85,7 @@ def finding_lines(plan: StudyPlan) -> Iterator[str]:
         found = [finding for finding in plan.findings if finding.kind is kind]
         if found:
             yield f"[bold]{heading}[/bold]"
-            yield from (f"  [yellow]{finding.level}[/yellow] {finding.message}" for finding in found)
+            yield from (f"  [yellow]{finding.level}[/yellow] {escape(finding.message)}" for finding in found)
     if not plan.findings:
         yield "nothing is wrong with it as far as can be seen before it runs"
 
@@ -146,7 +147,7 @@ def _finite(value: float) -> float | None:
 
 def _rows(rows: Iterator[tuple[str, str]]) -> Iterator[str]:
     for name, text in rows:
-        yield f"{name:<16}{text}"
+        yield f"{name:<16}{escape(text)}"
 
 
 def _facts(plan: StudyPlan) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ not list.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -39,7 +40,7 @@ def keep_curve(study: Study, trial_id: int, curve: Mapping[int, float]) -> None:
 def keep_violations(trial: optuna.Trial, violations: Violations) -> None:
     """Tell Optuna how far a trial violates each constraint that can be told."""
     for name, violation in violations.by_quantity.items():
-        patiently(lambda name=name, violation=violation: _set_constraint(trial, name, violation))  # type: ignore[misc]
+        patiently(partial(_set_constraint, trial, name, violation))
     if violations.said:
         patiently(lambda: trial.set_user_attr(attributes.VIOLATES, violations.said))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +36,15 @@ def test_the_published_recipe_is_planned_without_its_data_and_without_measuring(
     assert said["weight decay"].startswith("time constant 1 / (lr wd) 10,000 steps, 0.384 times the run")
     assert said["fresh epochs"].startswith("1,250 to 18,015: ")
     assert said["time"] == "unknown; `hrm-sweep plan hrm_v1` measures it, for at most 8 shapes of model"
+
+
+def test_names_in_brackets_are_no_markup(folder: Path, sudoku_4x4: Path) -> None:
+    shutil.copytree(sudoku_4x4, folder / "[red]puzzles")
+    (folder / "[bold].yaml").write_text("data_path: '[red]puzzles'\n")
+    done = plan("[bold].yaml", "--no-calibrate", folder=folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[bold].yaml: one run")
+    assert "[red]puzzles" in rows(done.stdout)["puzzles"]
 
 
 def test_a_space_is_measured_once_and_says_what_hours_buy(folder: Path) -> None:
