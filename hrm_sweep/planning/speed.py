@@ -112,12 +112,6 @@ class Speed:
             saving=evaluations * saving,
         )
 
-    @property
-    def flops_per_s(self) -> float:
-        """Of a train step at the largest point measured."""
-        largest = max(self.measured, key=lambda one: one.point.work * one.point.batch)
-        return largest.point.work * largest.point.batch / largest.step_s
-
 
 def corners(configs: Sequence[RunConfig], seq_len: int) -> list[RunConfig]:
     """The configurations to measure, at most four: least and most work a row with the smallest and the largest batch,
