@@ -12,6 +12,7 @@ it would not have been; what another pruner would have said of it, `hrm-sweep au
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from random import Random
@@ -25,6 +26,8 @@ from hrm_sweep.sweep.study import Study
 
 ONE_OF_THE_FIRST = 5
 """Of so many condemned trials at least one goes on."""
+
+GOLDEN_SECTION = (math.sqrt(5) - 1) / 2
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,13 @@ def is_to_go_on(number: int, first: Mapping[str, bool], seed: int, share: float)
 
 
 def is_drawn(seed: int, number: int, share: float) -> bool:
-    """Whether trial `number` is one of the `share` that go on. A larger share has all trials of a smaller one."""
-    return Random(f"audit {seed} {number}").random() < share
+    """Whether trial `number` is one of the `share` that go on. A larger share has all trials of a smaller one.
+
+    Each trial is with this chance, over seeds. But for one seed they are spread evenly, by steps of the golden section,
+    so that no stretch of trials has many of them or none: draws that know nothing of each other would let four of 24
+    trials go on, or none, in three of ten studies with a share of 0.1.
+    """
+    return (Random(f"audit {seed}").random() + number * GOLDEN_SECTION) % 1 < share
 
 
 def condemnation_of(user_attributes: Mapping[str, Any]) -> Condemnation | None:

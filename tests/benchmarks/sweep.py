@@ -1,6 +1,7 @@
 """A sweep of 24 configurations: as a loop in a shell would run them, and by the product with its defaults.
 
-    python tests/benchmarks/sweep.py [--configurations 24] [--folder DIR] [--json FILE] [--threads N] [key=value ...]
+    python tests/benchmarks/sweep.py [--configurations 24] [--folder DIR] [--json FILE] [--threads N]
+                                     [--order SEED] [key=value ...]
 
 Both get the same configurations of the quickstart space, drawn once from a fixed seed, on the same data:
 
@@ -11,7 +12,8 @@ product  `hrm-sweep run` of the quickstart with these as `first`, a budget of as
 
 Each one's best model, by its own choice, then solves the same 2000 puzzles that neither has seen. Times are of the
 whole processes. With `--folder` everything stays there, and what is done is not done again: configurations of the loop
-one by one, the product as a whole. `key=value` changes every configuration, for a short look. Takes half an hour on two
+one by one, the product as a whole. What a pruner that compares trials saves depends on which come first: `--order` gives
+the product the same list in another order. `key=value` changes every configuration, for a short look. Takes half an hour on two
 cores, which have to be quiet.
 """
 
@@ -91,10 +93,12 @@ def configurations(space: SearchSpace, count: int) -> list[dict[str, Any]]:
     return points
 
 
-def sweep_space(data: Path, count: int, changes: dict[str, Any]) -> SearchSpace:
-    """The quickstart with the fixed list in place of its own first points, on this data."""
+def sweep_space(data: Path, count: int, changes: dict[str, Any], order: int | None = None) -> SearchSpace:
+    """The quickstart with the fixed list, in this order, in place of its own first points, on this data."""
     space = load_space("quickstart").with_overrides({**changes, "data_path": str(data)})
     points = configurations(load_space("quickstart"), count)
+    if order is not None:
+        random.Random(order).shuffle(points)
     content = {
         **space.model_dump(mode="json"),
         "name": "benchmark",
@@ -304,6 +308,7 @@ def main() -> None:
     parser.add_argument("--unseen", type=int, default=2000, help="how many unseen puzzles judge (default 2000)")
     parser.add_argument("--folder", type=Path, default=None, help="where everything stays (default: nowhere)")
     parser.add_argument("--threads", type=int, default=None, help="of each run of the loop (default: torch's choice)")
+    parser.add_argument("--order", type=int, default=None, metavar="SEED", help="shuffle the list for the product")
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="write the numbers here too")
     options = parser.parse_args()
     with working_folder(options.folder) as folder:
@@ -313,7 +318,9 @@ def main() -> None:
         space = sweep_space(data, options.configurations, parse_overrides(options.changes))
         wanted = lint_space(space, "benchmark").combinations[0].config.eval_puzzles
         puzzles = len(deciding(space, wanted))
-        product = run_product(folder / "product", space, unseen)
+        shuffled = sweep_space(data, options.configurations, parse_overrides(options.changes), options.order)
+        name = "product" if options.order is None else f"product-{options.order}"
+        product = run_product(folder / name, shuffled, unseen)
         loop = run_loop(folder / "loop", space, puzzles, unseen, options.threads)
         numbers = report(loop, product, puzzles)
     if options.json is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime
@@ -107,8 +108,16 @@ def test_a_larger_share_has_all_trials_of_a_smaller_one(seed: int, number: int, 
 
 
 def test_the_share_is_what_it_says() -> None:
-    drawn = [is_drawn(seed, number, 0.1) for seed in range(100) for number in range(100)]
-    assert 900 < sum(drawn) < 1100  # 3.3 standard deviations of 10,000 draws
+    drawn = [is_drawn(seed, number, 0.1) for seed in range(1000) for number in (0, 7)]
+    assert 155 < sum(drawn) < 245  # 3.3 standard deviations of 2,000 draws
+
+
+@given(seed=st.integers(0, 2**31), first=st.integers(0, 10**4))
+def test_they_are_spread_evenly(seed: int, first: int) -> None:
+    stretch = [is_drawn(seed, number, 0.1) for number in range(first, first + 24)]
+    assert 1 <= sum(stretch) <= 4
+    numbers = [number for number in range(first, first + 200) if is_drawn(seed, number, 0.1)]
+    assert {after - before for before, after in itertools.pairwise(numbers)} <= {5, 8, 13}  # the golden section's
 
 
 # One trial ------------------------------------------------------------------------------------------------------------
