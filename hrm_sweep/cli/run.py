@@ -197,10 +197,12 @@ def run_space(
     from hrm_sweep.sweep.space_plan import plan_space
     from hrm_sweep.sweep.storage import patiently
     from hrm_sweep.sweep.study import create_or_continue, known_space, require_storage
+    from hrm_sweep.sweep.terminator import require_terminator
     from hrm_sweep.sweep.transfer import with_points_of
 
     for number in _signals("SIGINT", "SIGTERM", "SIGUSR2"):
         signal.signal(number, _leave)
+    require_terminator(space, where)
     require_storage(url)
     space, notes = with_points_of(space, url, known_space(url, space.name))
     for line in notes:
@@ -243,7 +245,7 @@ def run_space(
     if before.is_reached:
         more = "the budget was reached before: nothing to run"
         if before.enough is not None:
-            more = f"nothing to run: {before.enough}; a larger number there goes on"
+            more = f"nothing to run: {before.enough}; {before.enough.to_go_on}"
         elif study.space.confirm is None:
             more += "; --trials N makes it larger"
         voice.progress.print(more)

@@ -34,6 +34,14 @@ class Share:
     def interval(self) -> tuple[float, float]:
         return wilson(self.share * self.n, self.n)
 
+    @property
+    def standard_error(self) -> float:
+        """sqrt(p (1 - p) / n). Of a share of 0 or 1 p is smoothed by Laplace's rule of succession, (successes + 1) /
+        (n + 2), for the formula would take it to be known without error; the result is about 1 / n, as it is for one
+        puzzle more or less."""
+        p = self.share if 0 < self.share < 1 else (self.share * self.n + 1) / (self.n + 2)
+        return math.sqrt(p * (1 - p) / self.n)
+
     def __str__(self) -> str:
         low, high = self.interval
         solved = round(self.share * self.n)

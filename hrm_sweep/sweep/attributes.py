@@ -33,6 +33,7 @@ STOP = "stop"  # drain or now, as `hrm-sweep stop` asked; absent or null when no
 SPACE = "space"  # the whole search space, its base inlined
 FIRST_CONDEMNED = "first_condemned"  # {number: whether it goes on} of the first five trials that pruners condemned
 HOLDOUT = "holdout"  # {trial, exact_accuracy, n}
+TERMINATOR = "terminator"  # {trials, regret_bound, error, is_enough} of the last look of the terminator
 DATA = "data"  # {folder: digest of its test split} of every data folder, when the study began
 CONFIRMED = "confirmed"  # what the study's confirmation has found so far, see sweep/confirm/results.py
 PAGE = "hrm-sweep:page"  # "TIME SIGNATURE" of what the dashboard shows of the study; a system attribute

@@ -36,6 +36,7 @@ from hrm_sweep.config import (
 from hrm_sweep.config.overrides import sets_stages
 from hrm_sweep.config.run import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
 from hrm_sweep.errors import ConfigError, SpaceError
+from hrm_sweep.evaluation.share import is_share
 from hrm_sweep.runs import Cause
 from hrm_sweep.sweep.conditions import Condition, dependency_order
 from hrm_sweep.sweep.confirm.entrants import Confirmation
@@ -47,6 +48,7 @@ from hrm_sweep.sweep.parts import Part, Scalar, explained, read_number
 from hrm_sweep.sweep.pruners import PRUNERS, Pruner, read_pruners
 from hrm_sweep.sweep.pruners.optuna import OptunaPruner
 from hrm_sweep.sweep.samplers import AnySampler, Exhaustive, Tpe
+from hrm_sweep.sweep.stop_when import StopWhen, Terminator
 
 DEFAULT_SPACE = "quickstart"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -71,13 +73,6 @@ class Budget(Part):
 
     trials: PositiveInt = 20
     hours: PositiveFloat | None = None
-
-
-class StopWhen(Part):
-    """Ends a study before its budget: once the last `no_improvement` trials that completed or were pruned brought
-    nothing better than the best one before them."""
-
-    no_improvement: PositiveInt | None = None
 
 
 def _read_jobs(value: Any) -> Any:
@@ -349,6 +344,7 @@ def _known_names() -> list[str]:
         Goal,
         Budget,
         StopWhen,
+        Terminator,
         Resources,
         Tpe,
         FromStudy,
@@ -378,6 +374,7 @@ def _problems(space: SearchSpace) -> Iterator[str]:
     if space.confirm is not None and set(space.parameters) != {"seed"}:
         yield f"confirm: the one parameter of a confirmation is seed, found {', '.join(space.parameters)}"
     yield from _several_goals_problems(space)
+    yield from _terminator_problems(space)
     conditions = list(_condition_problems(space))
     yield from conditions or _first_problems(space)
 
@@ -394,6 +391,26 @@ def _several_goals_problems(space: SearchSpace) -> Iterator[str]:
             )
     if space.sampler.name == "cmaes":
         yield f"sampler.name: cmaes draws for one goal only, and this space has {len(space.objective.goals)}; use tpe"
+
+
+def _terminator_problems(space: SearchSpace) -> Iterator[str]:
+    """The terminator needs one score, whose error follows from the number of puzzles behind it."""
+    if space.stop_when.terminator is None:
+        return
+    key, goals = "stop_when.terminator", space.objective.goals
+    if len(goals) > 1:
+        yield f"{key}: works with one goal, and this space has {len(goals)}; leave it out, or all goals but the first"
+    elif not is_share(goals[0].metric) or not goals[0].is_maximized:
+        yield (
+            f"{key}: needs a share of puzzles as the goal, whose error is known; expected objective {{metric: "
+            f"exact_accuracy, goal: maximize}}, found {goals[0].metric}, {goals[0].goal}; leave it out, or change the "
+            "objective"
+        )
+    if "eval_puzzles" in space.parameters:
+        yield (
+            f"{key}: needs scores of one error, and parameters.eval_puzzles gives each trial its own; give one number "
+            "under overrides, or leave the terminator out"
+        )
 
 
 def _condition_problems(space: SearchSpace) -> Iterator[str]:

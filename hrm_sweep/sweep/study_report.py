@@ -114,8 +114,12 @@ def _setting(space: SearchSpace, evidence: StudyEvidence) -> dict[str, str]:
 
 
 def _or_less(space: SearchSpace) -> str:
-    limit = space.stop_when.no_improvement
-    return "" if limit is None else f", or {limit} without improvement"
+    limit, terminator = space.stop_when.no_improvement, space.stop_when.terminator
+    ends = [
+        "" if limit is None else f"{limit} without improvement",
+        "" if terminator is None else "when the terminator finds nothing left to gain",
+    ]
+    return "".join(f", or {end}" for end in ends if end)
 
 
 def _best(study: Study, evidence: StudyEvidence, *, measure: bool) -> BestTrial | None:

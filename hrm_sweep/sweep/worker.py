@@ -1,9 +1,10 @@
 """A worker: takes trials of one study, one after another, until there is nothing left or it is asked to end.
 
-It never imports torch. Ask it to end with SIGTERM or SIGUSR2: the running trial checkpoints and is handed back as
-preempted, within 30 s, whatever the database or the training does in the meantime. The first Ctrl-C lets the running
-trial end, the second is a SIGTERM. Tied to its parent (`--tied`), it ends when the parent dies, and takes no further
-trial after the parent wrote `drain`. `hrm-sweep stop` reaches it through the storage.
+It never imports torch, but where its study asks for a Gaussian process (sampler gp, `stop_when: {terminator: true}`).
+Ask it to end with SIGTERM or SIGUSR2: the running trial checkpoints and is handed back as preempted, within 30 s,
+whatever the database or the training does in the meantime. The first Ctrl-C lets the running trial end, the second is a
+SIGTERM. Tied to its parent (`--tied`), it ends when the parent dies, and takes no further trial after the parent wrote
+`drain`. `hrm-sweep stop` reaches it through the storage.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from hrm_sweep.sweep.stopping import Stop, StopListener
 from hrm_sweep.sweep.storage import patiently
 from hrm_sweep.sweep.study import Study
 from hrm_sweep.sweep.study_page import keep_study_page
+from hrm_sweep.sweep.terminator import Lookout
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 
 _PAUSE_S = 0.5  # between looks at a study whose budget is given out
@@ -83,6 +85,8 @@ def work(
         return StopReason.PREEMPTED if asked.heard() is Stop.NOW else orders.ending()
 
     surroundings = Surroundings(launch, threads, ending, _say, training, handed_on)
+    lookout = Lookout(study, _say)
+    lookout.look()  # at a study that had begun before it was asked for
     attempts = 0
     while not orders.drain.is_set() and not orders.end.is_set() and time.time() < until:
         taken = _claim_patiently(study, owner)
@@ -94,6 +98,8 @@ def work(
             break
         run_trial(study, taken, surroundings)
         attempts += 1
+        if ending() is None:
+            lookout.look()
         keep_study_page(study, _say)
     if attempts and not orders.end.is_set():
         keep_study_page(study, _say, every_s=0.0)

@@ -16,6 +16,7 @@ from hrm_sweep.sweep.budget import Claim, Nothing, account, claim
 from hrm_sweep.sweep.conduct import Conducted, conduct
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.local import LocalEngine
+from hrm_sweep.sweep.enough import NoImprovement
 from hrm_sweep.sweep.status import study_status
 from hrm_sweep.sweep.study import Study, open_study
 
@@ -138,6 +139,6 @@ def test_two_workers_end_a_study_whose_trials_are_all_alike(
     ended = run(study, 2)
     assert ended.account.is_reached
     assert not ended.interrupted
-    assert ended.account.enough is not None
+    assert isinstance(ended.account.enough, NoImprovement)
     assert ended.account.enough.best in (0, 1)
     assert 3 <= ended.account.given_out <= 4  # what had begun when the third ended goes on
