@@ -139,6 +139,14 @@ def _said(study: Study, found: Best, trial: int | None) -> Iterator[str]:
     from hrm_sweep.report.goals import goal_text
     from hrm_sweep.sweep.confirm.kept import known_confirmation
 
+    if study.space.confirm is not None and trial is None:
+        from hrm_sweep.report.confirmation_sections import confirmation_words
+        from hrm_sweep.sweep.confirm.results import confirmation_report
+
+        of = study.space.confirm.of
+        yield f"{study.name} confirms {of}. {next(confirmation_words(confirmation_report(study)))}"
+        yield f"next: {study_command(study, 'best', of)}  # the configurations, with both scores"
+        yield "What follows is the highest of its runs, which is the luckiest seed:"
     metric = study.space.objective.metric
     score = f"{found.value:.4g}"
     if found.puzzles is not None and is_share(metric):

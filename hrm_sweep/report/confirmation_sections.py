@@ -144,7 +144,7 @@ def _candidates(report: ConfirmationReport) -> list[str]:
 def _on_robust() -> list[str]:
     return [
         "The interquartile mean leaves out a quarter of the seeds at either end; its interval and that of the chance "
-        "are bootstraps over seeds, which are too narrow for few of them."
+        "are bootstraps over seeds, given from five seeds on, and too narrow for few of them."
     ]
 
 

@@ -16,8 +16,10 @@ from hrm_sweep.report.terminal import FEW_FOR_IMPORTANCES, spelled
 def sections(report: StudyReport, *, trials: int, wide: bool = False) -> list[Section]:
     """All sections that have something to say. `trials` is how many rows the table of trials may have; a `wide` one
     has a column for each parameter."""
+    # The best run of a confirmation is the luckiest seed, which says nothing: there the verdict comes first.
+    is_confirmation = report.confirmation is not None and report.confirmation.name == report.view.name
     parts = [
-        _best(report),
+        None if is_confirmation else _best(report),
         _front(report),
         *([] if report.confirmation is None else confirmation_sections(report.confirmation)),
         _searched(report),

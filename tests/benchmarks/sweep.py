@@ -12,9 +12,9 @@ product  `hrm-sweep run` of the quickstart with these as `first`, a budget of as
 
 Each one's best model, by its own choice, then solves the same 2000 puzzles that neither has seen. Times are of the
 whole processes. With `--folder` everything stays there, and what is done is not done again: configurations of the loop
-one by one, the product as a whole. What a pruner that compares trials saves depends on which come first: `--order` gives
-the product the same list in another order. `key=value` changes every configuration, for a short look. Takes half an hour on two
-cores, which have to be quiet.
+one by one, the product as a whole. What a pruner that compares trials saves depends on which come first: `--order`
+gives the product the same list in another order. `key=value` changes every configuration, for a short look. Takes half
+an hour on two cores, which have to be quiet.
 """
 
 from __future__ import annotations

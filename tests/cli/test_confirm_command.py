@@ -154,6 +154,18 @@ def test_both_scores_stand_side_by_side_from_then_on(confirmed: tuple[Path, dict
     )
 
 
+def test_of_the_confirmation_itself_the_verdict_comes_before_its_luckiest_run(
+    confirmed: tuple[Path, dict[str, Any]],
+) -> None:
+    folder, found = confirmed
+    said = hrm_sweep("best", "mine-confirm", folder=folder).stdout
+    assert said.startswith(f"mine-confirm confirms mine. {found['verdict'].capitalize()}: ")
+    assert "next: hrm-sweep best mine  # the configurations, with both scores\n" in said
+    printed = hrm_sweep("report", "mine-confirm", folder=folder).stdout
+    assert "Best configuration" not in printed
+    assert "Confirmed on fresh seeds: " in printed.split("\n\n")[1]
+
+
 def test_again_it_prints_the_same_and_other_wishes_are_refused(confirmed: tuple[Path, dict[str, Any]]) -> None:
     folder, found = confirmed
     again = hrm_sweep("confirm", "mine", "--json", folder=folder)

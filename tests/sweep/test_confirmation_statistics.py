@@ -65,14 +65,19 @@ def test_the_interval_of_a_mean_and_the_mean_of_the_middle_half() -> None:
     assert robust is not None
     assert 0.5 <= robust.low < 0.7 < robust.high <= 0.9
     assert mean_interval([0.5]) is None
-    assert interquartile_interval([0.5]) is None
+    assert interquartile_interval(scores[:4]) is None
 
 
 def test_the_chance_of_improvement_counts_ties_half() -> None:
     found = improvement([0.3, 0.5], [0.1, 0.5])
     assert found is not None
     assert found[0] == pytest.approx((1 + 0 + 1 + 0.5) / 4)
+    assert found[1] is None  # two seeds have no interval
     assert improvement([0.3], [0.1, 0.2]) is None
+    five = improvement([0.3, 0.5, 0.4, 0.6, 0.5], [0.1, 0.5, 0.4, 0.3, 0.2])
+    assert five is not None
+    assert five[1] is not None
+    assert 0 < five[1].low < five[0] < five[1].high <= 1
 
 
 def test_welchs_test_is_that_of_the_textbook() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from optuna.trial import TrialState
 
 from hrm_sweep.report.confirmation import (
     CandidateResult,
@@ -124,7 +125,8 @@ def _puzzles(chains: Sequence[Chain]) -> int | None:
 
 def _flops(plan: Confirmation, place: int, chains: Sequence[Chain]) -> float | None:
     mine = [chain.last for chain in chains if (where := place_of(plan, chain.first)) is not None and where[0] == place]
-    known = [float(one.user_attrs[attributes.TRAIN_FLOPS]) for one in mine if attributes.TRAIN_FLOPS in one.user_attrs]
+    ended = [one.user_attrs for one in mine if one.state is TrialState.COMPLETE]
+    known = [float(known[attributes.TRAIN_FLOPS]) for known in ended if attributes.TRAIN_FLOPS in known]
     return float(np.mean(known)) if known else None
 
 
@@ -200,7 +202,7 @@ def _pair(plan: Confirmation, first: int, second: int, runs: _Runs, sign: int) -
 
 def _chance(scores: Sequence[float], over: Sequence[float]) -> Estimate | None:
     found = improvement(scores, over)
-    return None if found is None else Estimate(found[0], found[1].low, found[1].high)
+    return None if found is None else _signed(found[0], found[1], 1)
 
 
 def _signed(value: float, interval: Interval | None, sign: int) -> Estimate:

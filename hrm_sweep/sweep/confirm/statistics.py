@@ -21,6 +21,8 @@ Floats = npt.NDArray[np.float64]
 Solved = npt.NDArray[np.bool_]
 
 BOOTSTRAPS = 2000
+FEWEST_FOR_BOOTSTRAP = 5
+"""Two or three seeds drawn again are those seeds: an interval of 100 to 100 % would be shown of what nobody knows."""
 _SEED = 20251125  # of the resampling, so that the same runs always give the same interval
 _POWER = 0.8
 MOST_SEEDS = 1000  # beyond so many, saying how many seeds it would take helps nobody
@@ -90,17 +92,18 @@ def interquartile_mean(scores: Floats) -> Floats:
 
 
 def interquartile_interval(scores: Sequence[float]) -> Interval | None:
-    """95 % percentile bootstrap over seeds; None for fewer than two. Of few seeds it is too narrow, as every bootstrap
-    is; the interval of the mean is the one to go by."""
+    """95 % percentile bootstrap over seeds; None for fewer than `FEWEST_FOR_BOOTSTRAP`. Of few seeds it is too narrow,
+    as every bootstrap is; the interval of the mean is the one to go by."""
     values = np.asarray(scores, dtype=np.float64)
-    if len(values) < 2:
+    if len(values) < FEWEST_FOR_BOOTSTRAP:
         return None
     return _resampled(lambda draw: float(interquartile_mean(values[draw.integers(len(values), size=len(values))])))
 
 
-def improvement(scores: Sequence[float], over: Sequence[float]) -> tuple[float, Interval] | None:
+def improvement(scores: Sequence[float], over: Sequence[float]) -> tuple[float, Interval | None] | None:
     """The chance that a run of the one beats a run of the other, whatever their seeds, ties counted half, with a 95 %
-    percentile bootstrap over the seeds of both (Agarwal et al. 2021). None where one of them has fewer than two."""
+    percentile bootstrap over the seeds of both (Agarwal et al. 2021). None where one of them has fewer than two seeds;
+    no interval where one has fewer than `FEWEST_FOR_BOOTSTRAP`."""
     ours, theirs = np.asarray(scores, dtype=np.float64), np.asarray(over, dtype=np.float64)
     if len(ours) < 2 or len(theirs) < 2:
         return None
@@ -110,7 +113,8 @@ def improvement(scores: Sequence[float], over: Sequence[float]) -> tuple[float, 
             ours[draw.integers(len(ours), size=len(ours))], theirs[draw.integers(len(theirs), size=len(theirs))]
         )
 
-    return chance_of_order(ours, theirs), _resampled(once)
+    is_enough = min(len(ours), len(theirs)) >= FEWEST_FOR_BOOTSTRAP
+    return chance_of_order(ours, theirs), _resampled(once) if is_enough else None
 
 
 def _resampled(once: Callable[[np.random.Generator], float]) -> Interval:
