@@ -129,6 +129,7 @@ def _front(study: Study) -> Iterator[str]:
     if not view.front:
         raise StudyError(f"{study.name}: {why_no_best(study)}")
     yield from front_lines(view)
+    yield from _next_to_confirm(study)
     for option, what in _OPTIONS:
         yield f"next: {study_command(study, 'best', study.name, '--trial', str(view.front[0]), option)}  # {what}"
 
@@ -162,6 +163,14 @@ def _said(study: Study, found: Best, trial: int | None) -> Iterator[str]:
         yield from confirmed.lines()
     yield "  " + " ".join(spelled_override(key, value) for key, value in found.values.items())
     yield f"  {found.directory.config.as_posix()}"
+    yield from _next_to_confirm(study)
     chosen = [] if trial is None else ["--trial", str(trial)]
     for option, what in _OPTIONS:
         yield f"next: {study_command(study, 'best', study.name, *chosen, option)}  # {what}"
+
+
+def _next_to_confirm(study: Study) -> Iterator[str]:
+    from hrm_sweep.cli.next_steps import confirm_step
+
+    for command, why in confirm_step(study):
+        yield f"next: {command}  # {why}"

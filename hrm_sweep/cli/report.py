@@ -70,19 +70,18 @@ def report(
 
 def _next_commands(study: Study) -> Iterator[tuple[str, str]]:
     """What one would type after reading the report."""
+    from hrm_sweep.cli.next_steps import confirm_step, diagnose_step
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.holdout import best_trial
 
     name = study.name
     if not account(study).is_reached:
         yield study_command(study, "run", "--study", name), "goes on with it"
-    bad = [one for one in study.chains() if one.last.state.name in ("PRUNED", "FAIL") and study.has_ended(one)]
-    if bad:
-        path = study.run_directory(bad[-1].first.number).path.as_posix()
-        yield shlex.join(["hrm-sweep", "diagnose", path]), "why this one did not learn"
-    if any(one.last.state.name == "PRUNED" for one in bad) and best_trial(study) is not None:
-        yield study_command(study, "audit", name), "what pruning saved, and whom it may have cost"
+    yield from diagnose_step(study)
     best = best_trial(study)
+    if best is not None and any(one.last.state.name == "PRUNED" for one in study.chains()):
+        yield study_command(study, "audit", name), "what pruning saved, and whom it may have cost"
+    yield from confirm_step(study)
     if best is not None:
         config = study.run_directory(study.first_attempt_of(best)).config.as_posix()
         yield shlex.join(["hrm-sweep", "train", config, "seed=1"]), "the best one again, with another seed"

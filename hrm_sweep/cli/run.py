@@ -381,17 +381,14 @@ def _hopeless(study: Study, streak: Streak) -> str:
 
 
 def _next_commands(study: Study, ended: Conducted) -> list[tuple[str, str]]:
+    from hrm_sweep.cli.next_steps import confirm_step, diagnose_step
     from hrm_sweep.sweep.holdout import best_trial
 
     commands: list[tuple[str, str]] = []
     if not ended.account.is_reached:
         commands.append((_continue_with(study), "continues"))
-    worst = [
-        chain for chain in study.chains() if chain.last.state.name in ("PRUNED", "FAIL") and not study.is_due(chain)
-    ]
-    if worst:
-        path = study.run_directory(worst[-1].first.number).path.as_posix()
-        commands.append((shlex.join(["hrm-sweep", "diagnose", path]), "why this one did not learn"))
+    commands.extend(diagnose_step(study))
+    commands.extend(confirm_step(study))
     best = best_trial(study)
     if best is not None:
         config = study.run_directory(study.first_attempt_of(best)).config.as_posix()

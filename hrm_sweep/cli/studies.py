@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -55,11 +55,15 @@ def studies(
     if as_json:
         print(json.dumps([dataclasses.asdict(line) for line in lines], indent=1))
         return
+    console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     headings = ("study", "trials", "best", "confirmed", "disk")
     shown = [heading for heading in headings if heading != "confirmed" or any(line.confirmed for line in lines)]
+    longest = max((len(line.name) for line in lines), default=0)
     for heading in shown:
-        table.add_column(heading, justify="left" if heading in ("study", "trials") else "right", overflow="fold")
+        stays_whole = heading == "study" and longest <= console.width // 2  # one types it, the others are only read
+        justify: Literal["left", "right"] = "left" if heading in ("study", "trials") else "right"
+        table.add_column(heading, justify=justify, overflow="fold", no_wrap=stays_whole)
     for line in lines:
         counts = ", ".join(f"{count} {state}" for state, count in sorted(line.counts.items()))
         best = "" if line.best is None else f"{line.metric} {line.best[0]:.3f} (trial {line.best[1]})"
@@ -68,7 +72,7 @@ def studies(
         trials = f"{counts or 'none'} (budget {line.budget}{remedies})"
         cells = (line.name, trials, best, confirmed, size(line.disk_bytes))
         table.add_row(*(cell for heading, cell in zip(headings, cells, strict=True) if heading in shown))
-    Console(highlight=False).print(table if lines else "no studies yet; start one with `hrm-sweep run`")
+    console.print(table if lines else "no studies yet; start one with `hrm-sweep run`")
 
 
 def clean(

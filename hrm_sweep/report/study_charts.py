@@ -148,10 +148,10 @@ def intervals(report: StudyReport) -> Figure | None:
     if puzzles is None or not is_share(report.view.metric):
         return None
     rows = [
-        (f"trial {trial.number}", Share(trial.line.best or 0.0, puzzles), "")
-        for trial in report.ranked[:_RANKED]
+        (f"trial {trial.number}", Share(trial.line.best, puzzles), "")
+        for trial in report.ranked
         if trial.line.state == "complete" and trial.line.best is not None
-    ]
+    ][:_RANKED]
     if not rows:
         return None
     if report.best is not None and report.best.unseen is not None:

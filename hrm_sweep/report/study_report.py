@@ -118,13 +118,15 @@ class StudyReport:
 
     @cached_property
     def ranked(self) -> list[ReportedTrial]:
-        """All attempts: the completed ones first, the best of them first, then the others by number, and among these
-        those that violate a constraint."""
+        """All attempts by score, the best first, whatever their state: a pruned trial may have stood higher than one
+        that completed. Of equals the completed ones are first. Then those that violate a constraint, then those
+        without a score."""
         sign = 1 if self.view.maximize else -1
 
-        def rank(trial: ReportedTrial) -> tuple[bool, float, int]:
-            complete = trial.line.state == "complete" and trial.line.best is not None and not trial.line.violates
-            return not complete, -sign * (trial.line.best or 0.0) if complete else 0.0, trial.number
+        def rank(trial: ReportedTrial) -> tuple[bool, bool, float, bool, int]:
+            line = trial.line
+            loss = 0.0 if line.best is None else -sign * line.best
+            return line.best is None, bool(line.violates), loss, line.state != "complete", trial.number
 
         return sorted(self.trials, key=rank)
 

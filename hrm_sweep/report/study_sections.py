@@ -225,13 +225,14 @@ def _next(report: StudyReport) -> Section | None:
 
 
 def _trials(report: StudyReport, most: int, *, wide: bool) -> Section | None:
-    """A row for each attempt, the best first."""
+    """A row for each attempt, the best first, in whatever state it is."""
     if not report.trials or not most:
         return None
     names = [one.name for one in report.searched]
     shown = report.ranked[:most]
     left_out = len(report.trials) - len(shown)
-    sentences = [f"The first {len(shown):,} of {len(report.trials):,}, the best first."] if left_out else []
+    first = f"The first {len(shown):,} of {len(report.trials):,}, the best first, in whatever state; --csv has all."
+    sentences = [first] if left_out else []
     parameters = [name.rsplit(".", 1)[-1] for name in names] if wide else ["values"]
     rows = [_trial_row(trial, names, wide=wide) for trial in shown]
     grid = Grid(("trial", "state", "score", "epoch", "time", *parameters, "said"), rows)

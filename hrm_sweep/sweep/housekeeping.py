@@ -13,16 +13,17 @@ from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.holdout import best_trial
 from hrm_sweep.sweep.remedies import is_remedy
+from hrm_sweep.sweep.status import chain_state
 from hrm_sweep.sweep.storage import open_storage
-from hrm_sweep.sweep.study import ENDED, Study, chains, open_study, study_names
+from hrm_sweep.sweep.study import Study, open_study, study_names
 
 
 @dataclass(frozen=True)
 class StudyLine:
     """A study as `hrm-sweep studies` lists it.
 
-    counts      attempts by state: complete, pruned, failed, running.
-    remedies    how many of its trials are the remedy of another one, retries not counted.
+    counts      trials by state, as `hrm-sweep status` counts them: a trial and its retries are one.
+    remedies    how many of its trials are the remedy of another one.
     best        the best value and the number of its trial; None when nothing completed.
     disk_bytes  what its run directories take.
     confirmed   (what its confirmation says of the best trial, the confirmation's verdict); None where there is none.
@@ -46,7 +47,7 @@ def list_studies(storage_url: str) -> list[StudyLine]:
             study = open_study(storage_url, name)
         except StudyError:
             continue
-        trials = study.trials()
+        trials = study.chains()
         best = best_trial(study)
         value = None if best is None else score(best)
         lines.append(
@@ -54,8 +55,8 @@ def list_studies(storage_url: str) -> list[StudyLine]:
                 name=name,
                 metric=study.space.objective.metric,
                 budget=study.space.budget.trials,
-                counts=dict(Counter(ENDED.get(trial.state, "running") for trial in trials)),
-                remedies=sum(is_remedy(chain) for chain in chains(trials)),
+                counts=dict(Counter(chain_state(study, trial) for trial in trials)),
+                remedies=sum(map(is_remedy, trials)),
                 best=None if best is None or value is None else (value, best.number),
                 disk_bytes=_size_of(study.folder),
                 confirmed=None if best is None else _confirmed(study, best.number),

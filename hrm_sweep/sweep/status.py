@@ -127,7 +127,7 @@ def study_status(study: Study) -> StudyStatus:
         ended=len(ended),
         due=standing.due,
         left=standing.left,
-        trials=dict(Counter(_state(study, chain) for chain in all_chains)),
+        trials=dict(Counter(chain_state(study, chain) for chain in all_chains)),
         attempts=len(trials),
         causes=dict(Counter(_cause(chain.last) for chain in failed)),
         retried=dict(
@@ -153,7 +153,8 @@ def _audited(study: Study) -> Audited | None:
     return Audited(found.condemned, found.pruned, running, len(found.ended), len(found.better), found.standing())
 
 
-def _state(study: Study, chain: Chain) -> str:
+def chain_state(study: Study, chain: Chain) -> str:
+    """How a trial stands, in words: by its last attempt, or that another one is due."""
     return "to be retried" if study.is_due(chain) else STATES[chain.last.state]
 
 

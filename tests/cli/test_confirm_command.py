@@ -136,7 +136,9 @@ def test_both_scores_stand_side_by_side_from_then_on(confirmed: tuple[Path, dict
     one = next(each for each in found["candidates"] if not each["baseline"])
     beside = f"{one['name']}: {one['search']:.1%} in the search, {one['confirmed']['value']:.1%} confirmed ("
     for verb in ("best", "status"):
-        assert f"  {beside}" in hrm_sweep(verb, "mine", folder=folder).stdout
+        told = hrm_sweep(verb, "mine", folder=folder).stdout
+        assert f"  {beside}" in told
+        assert "hrm-sweep confirm" not in told
     listed = json.loads(hrm_sweep("studies", "--json", folder=folder).stdout)
     assert {line["name"]: line["confirmed"] for line in listed}["mine"][1].startswith(found["verdict"])
 
@@ -149,6 +151,7 @@ def test_both_scores_stand_side_by_side_from_then_on(confirmed: tuple[Path, dict
         assert "Scores of the search beside confirmed scores" in text
         assert f"{one['confirmed']['value']:.1%} (" in text
     printed = hrm_sweep("report", "mine", folder=folder).stdout
+    assert "hrm-sweep confirm" not in printed
     assert re.search(
         rf"^  {one['name']} +{one['search']:.1%} +{one['confirmed']['value']:.1%} \(", printed, re.MULTILINE
     )

@@ -110,6 +110,7 @@ def test_best_says_what_its_score_rests_on(said: Said) -> None:
     assert re.search(r"three: trial 0, exact_accuracy \d+\.\d% \(\d+ of 50; 95 % interval .*\) on the puzzles it", text)
     assert re.search(r"on puzzles that selection never saw: \d+\.\d% \(\d+ of 50; 95 % interval", text)
     assert "lr=0.003" in text
+    assert "next: hrm-sweep confirm three  # is the best one good, or was it lucky?" in text.splitlines()
 
 
 # export ---------------------------------------------------------------------------------------------------------------
@@ -180,6 +181,7 @@ def test_the_report_fits_80_columns_but_for_commands_and_paths(said: Said) -> No
     assert "failed (nan)" in text
     long = [line for line in text.splitlines() if len(line) > 80]
     assert [line for line in long if not line.startswith("  hrm-sweep ")] == []
+    assert "  # is the best one good, or was it lucky?\n  hrm-sweep confirm three\n" in text
 
 
 def test_every_form_of_the_report_tells_of_the_same_study(studied: Path, said: Said, tmp_path: Path) -> None:

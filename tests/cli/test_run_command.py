@@ -127,9 +127,10 @@ def test_a_study_runs_from_its_space_to_its_summary(studied: Studied) -> None:
     assert re.fullmatch(r"best: trial 1, exact_accuracy [01]\.\d{3} on the puzzles it was selected by", summary[2])
     assert summary[3:5] == ["  lr=0.003", "  trials/mine/0001/config.yaml"]
     assert re.match(r"on puzzles that selection never saw: \d+\.\d% solved \(\d+ of 50; 95 % interval ", summary[5])
-    assert summary[-4:] == [
+    assert summary[-5:] == [
         "next:",
         "  hrm-sweep diagnose trials/mine/0000  # why this one did not learn",
+        "  hrm-sweep confirm mine  # is the best one good, or was it lucky?",
         "  hrm-sweep train trials/mine/0001/config.yaml seed=1  # the best one again, with another seed",
         "  hrm-sweep dashboard  # all trials in the browser",
     ]

@@ -11,7 +11,18 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState, create_trial
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sweep"))
+
+from small_studies import STORAGE, small_space
+
+from hrm_sweep.cli.studies import studies
+from hrm_sweep.sweep.housekeeping import list_studies
+from hrm_sweep.sweep.storage import quiet_optuna
+from hrm_sweep.sweep.study import create_or_continue
+
+quiet_optuna()
 SMALL = [
     *("arch.hidden_size=16", "arch.num_heads=2", "arch.H_cycles=1", "arch.L_cycles=1", "arch.halt_max_steps=2"),
     *("epochs=20", "eval_interval=10", "eval_puzzles=20"),
@@ -49,6 +60,41 @@ def test_studies_lists_trials_best_value_and_disk(studied: Path) -> None:
     assert line["counts"]["pruned"] >= 1
     assert line["disk_bytes"] > 1000
     assert "pair" in hrm_sweep("studies", folder=studied).stdout
+
+
+def test_a_trial_that_was_tried_again_counts_once(folder: Path) -> None:
+    study = create_or_continue(STORAGE, "small", small_space())
+    preempted = {"cause": "preempted"}
+    for trial in (
+        create_trial(state=TrialState.FAIL, user_attrs=preempted),
+        create_trial(state=TrialState.FAIL, user_attrs=preempted),
+        create_trial(value=0.5, user_attrs={"retry_of": 0}),
+        create_trial(state=TrialState.FAIL, user_attrs={"cause": "config"}),
+    ):
+        study.optuna.add_trial(trial)
+    (line,) = list_studies(STORAGE)
+    assert line.counts == {"complete": 1, "to be retried": 1, "failed": 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "stays_whole"),
+    [("quickstart-confirm-again", True), ("a-name-of-forty-characters-x-and-confirm", True), ("n" * 70, False)],
+)
+def test_the_name_of_a_study_is_broken_only_where_nothing_else_fits(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str, stays_whole: bool
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    study = create_or_continue(STORAGE, name, small_space(name=name))
+    study.optuna.add_trial(create_trial(value=0.862))
+    study.optuna.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"cause": "config"}))
+    confirmed = {"study": "x", "metric": "exact_accuracy", "verdict": "winner", "leading": ["trial 0"], "scores": []}
+    study.optuna.set_user_attr("confirmed", confirmed)
+    studies()
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert lines[1].startswith(name) == stays_whole
+    assert "".join(line.split(" ")[0] for line in lines[1:]) == name
+    assert "0.862" in " ".join(lines)
 
 
 def test_clean_frees_checkpoints_says_how_much_and_keeps_metrics(studied: Path) -> None:

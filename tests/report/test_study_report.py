@@ -25,7 +25,7 @@ from bulk_studies import fill
 from mixed_study import make_mixed_study
 from small_studies import STORAGE, small_space
 
-from hrm_sweep.report.study_charts import MOST_CURVES, MOST_MARKS
+from hrm_sweep.report.study_charts import MOST_CURVES, MOST_MARKS, intervals
 from hrm_sweep.report.study_report import StudyReport, numbered, operations
 from hrm_sweep.report.study_report_page import MOST_TRIALS, report_page
 from hrm_sweep.report.study_report_text import print_report, report_csv, report_json, report_markdown
@@ -140,6 +140,42 @@ def test_a_study_of_another_metric_claims_no_interval(folder: Path, metric: str)
     assert values == sorted(values, reverse=metric == "accuracy")
 
 
+@pytest.mark.parametrize("metric", ["exact_accuracy", "loss"])
+def test_trials_are_listed_by_score_whatever_their_state(folder: Path, metric: str) -> None:
+    study = create_or_continue(STORAGE, "ranked", small_space(name="ranked", objective={"metric": metric}))
+    violates = {"violates": "parameters <= 1, found 2"}
+    for trial in (
+        create_trial(value=0.0, intermediate_values={1: 0.0}),
+        create_trial(state=TrialState.FAIL, user_attrs={"cause": "oom"}),
+        create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.0}),
+        create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.669}),
+        create_trial(value=0.0, intermediate_values={1: 0.0}),
+        create_trial(value=0.5, intermediate_values={1: 0.5}, user_attrs=violates),
+        create_trial(value=0.831, intermediate_values={1: 0.831}),
+    ):
+        study.optuna.add_trial(trial)
+    report = report_of(study)
+    scored = [6, 3, 0, 4, 2] if metric == "exact_accuracy" else [0, 4, 2, 3, 6]
+    assert [trial.number for trial in report.ranked] == [*scored, 5, 1]
+    listed = printed(report).partition("\nTrials\n")[2]
+    assert re.search(r"^ +3  pruned +0\.669 ", listed, re.MULTILINE)
+    assert "The first 5 of 7, the best first, in whatever state; --csv has all." in listed
+
+
+def test_the_intervals_are_those_of_completed_trials_however_many_pruned_ones_stood_higher(folder: Path) -> None:
+    study = create_or_continue(STORAGE, "high", small_space(name="high"))
+    study.optuna.add_trial(create_trial(value=0.5, intermediate_values={1: 0.5}))
+    for _ in range(12):
+        study.optuna.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: 0.6}))
+    directory = study.run_directory(0)
+    directory.path.mkdir(parents=True)
+    row = {"kind": "eval", "step": 1, "epoch": 1, "time_s": 1.0, "exact_accuracy": 0.5, "count": 40}
+    directory.metrics.write_text(json.dumps(row) + "\n")
+    drawn = intervals(report_of(study))
+    assert drawn is not None
+    assert "trial 0: 50.0% (20 of 40;" in str(drawn.drawing)
+
+
 def test_running_and_retried_trials_and_values_that_are_no_numbers(folder: Path) -> None:
     study = create_or_continue(STORAGE, "odd", small_space(name="odd"))
     forms = {"lr": CategoricalDistribution((1e-3, 2e-3))}
@@ -172,7 +208,7 @@ def test_a_large_study_is_cut_where_nobody_reads_on(folder: Path) -> None:
     page = page_of(report_of(study))
     assert page.classes()["curve"] <= MOST_CURVES + 6
     assert page.classes()["mark"] <= 2 * (MOST_MARKS + 5)
-    assert f"The first {MOST_TRIALS:,} of 1,700, the best first." in page.text
+    assert f"The first {MOST_TRIALS:,} of 1,700, the best first, in whatever state; --csv has all." in page.text
     assert page.tags["tr"] < MOST_TRIALS + 100
 
 
