@@ -52,6 +52,11 @@ class Share:
         return {"share": self.share, "n": self.n, "low": low, "high": high}
 
 
+def is_accuracy(metric: str) -> bool:
+    """Whether a metric is an accuracy, of puzzles or of cells, of which 0 is nothing at all."""
+    return "accuracy" in metric
+
+
 def is_share(metric: str) -> bool:
     """Whether a metric is a share of puzzles, so that its interval follows from their number. That of cells is none:
     the cells of one puzzle are right or wrong together."""

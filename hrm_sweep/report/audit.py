@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import median
 from typing import Any
 
-from hrm_sweep.evaluation.share import Share, is_share, wilson
+from hrm_sweep.evaluation.share import Share, is_accuracy, is_share, wilson
 from hrm_sweep.report.progress import duration
 
 SURE_BELOW = 0.1
 """A share of condemned winners that one would call small."""
+
+MOST_NEAR_MISSES = 5
+"""So many pruned trials are told of by themselves."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,36 @@ class AuditedTrial:
 
 
 @dataclass(frozen=True)
+class PrunedTrial:
+    """A trial that was ended early.
+
+    pruner     None where it was no pruner but a constraint, or something that gave no reason.
+    epoch      of its last evaluation, and `value` what it scored there; None where it had none.
+    completed  what the trials that ran to their end, condemned by no pruner, scored at that epoch.
+    """
+
+    number: int
+    pruner: str | None
+    epoch: int | None = None
+    value: float | None = None
+    completed: Sequence[float] = ()
+
+
+@dataclass(frozen=True)
+class OfOnePruner:
+    """What is known of one pruner of a study: how many trials it condemned, those of them that went on (`audited`) and
+    that ran to their end (`ended`), how many of these ended in the better half, and their share; None where it cannot
+    be told."""
+
+    name: str
+    condemned: int
+    audited: int
+    ended: int
+    better: int
+    wrongly_condemned: Share | None
+
+
+@dataclass(frozen=True)
 class RanToItsEnd:
     """A trial with a whole curve, condemned or not. solves_from: the first epoch at which it had solved a puzzle; None
     where it never did, or where the study decides by something else."""
@@ -46,24 +80,28 @@ class RanToItsEnd:
 class PrunerAudit:
     """What is known of the price of pruning.
 
-    share      of the condemned trials that are to go on, as the search space has it.
-    pruned     how many trials pruners ended.
-    audited    those that they condemned and that went on.
-    completed  every trial that ran to its end.
-    trained_s  seconds of training in all, as far as known.
-    saved_s    the same that the pruned ones would still have taken to their last epochs, at their own pace.
-    spent_s    the same that the audited ones took after they were condemned.
+    share          of the condemned trials that are to go on, as the search space has it.
+    pruned_trials  those that were ended.
+    audited        those that pruners condemned and that went on.
+    completed      every trial that ran to its end.
+    trained_s      seconds of training in all, as far as known.
+    saved_s        the same that the pruned ones would still have taken to their last epochs, at their own pace.
+    spent_s        the same that the audited ones took after they were condemned.
     """
 
     metric: str
     maximize: bool
     share: float
-    pruned: int
+    pruned_trials: Sequence[PrunedTrial]
     audited: Sequence[AuditedTrial]
     completed: Sequence[RanToItsEnd]
     trained_s: float
     saved_s: float
     spent_s: float
+
+    @property
+    def pruned(self) -> int:
+        return len(self.pruned_trials)
 
     @property
     def condemned(self) -> int:
@@ -98,14 +136,51 @@ class PrunerAudit:
 
     @property
     def _has_zero(self) -> bool:
-        return self.maximize and "accuracy" in self.metric
+        return self.maximize and is_accuracy(self.metric)
+
+    @cached_property
+    def by_pruner(self) -> list[OfOnePruner]:
+        """The same account for each pruner that condemned a trial, by name."""
+        pruned = Counter(trial.pruner for trial in self.pruned_trials if trial.pruner is not None)
+        audited = Counter(trial.pruner for trial in self.audited)
+        of_trial = {trial.number: trial.pruner for trial in self.audited}
+        ended, better = (Counter(of_trial[trial.number] for trial in trials) for trials in (self.ended, self.better))
+        return [
+            OfOnePruner(
+                name=name,
+                condemned=pruned[name] + audited[name],
+                audited=audited[name],
+                ended=ended[name],
+                better=better[name],
+                wrongly_condemned=self._share_of(better[name], ended[name]),
+            )
+            for name in sorted(pruned | audited)
+        ]
+
+    def _share_of(self, better: int, ended: int) -> Share | None:
+        """None where no audited trial has come to its end, or where there is no median to hold them to."""
+        return Share(better / ended, ended) if ended and self.median is not None else None
+
+    @property
+    def unknown(self) -> list[OfOnePruner]:
+        """The pruners of which nothing is known, for no trial that they condemned ran to its end."""
+        return [one for one in self.by_pruner if not one.ended]
+
+    @property
+    def near_misses(self) -> list[PrunedTrial]:
+        """The pruned trials that had come furthest, the best first; none that had solved nothing."""
+        scored = [
+            trial
+            for trial in self.pruned_trials
+            if trial.pruner is not None and trial.value is not None and (trial.value > 0 or not self._has_zero)
+        ]
+        return sorted(scored, key=lambda trial: trial.value or 0.0, reverse=self.maximize)[:MOST_NEAR_MISSES]
 
     @property
     def wrongly_condemned(self) -> Share | None:
-        """Which share of the condemned trials would have been among the better half."""
-        if not self.ended or self.median is None:
-            return None
-        return Share(len(self.better) / len(self.ended), len(self.ended))
+        """Which share of the condemned trials would have been among the better half; None while nothing is known of
+        one of the pruners, for the others do not speak for it."""
+        return None if self.unknown else self._share_of(len(self.better), len(self.ended))
 
     @property
     def winners_condemned(self) -> tuple[float, float, float] | None:
@@ -142,8 +217,11 @@ class PrunerAudit:
     def sentences(self) -> Iterator[str]:
         """All of it, a sentence each."""
         yield self.standing()
+        if len(self.by_pruner) > 1:
+            yield f"By pruner: {'; '.join(map(self._of_one, self.by_pruner))}."
         if self.ended:
             yield from self._verdict()
+        yield from map(self._near_miss, self.near_misses)
         yield from self._compute()
         yield from self._zero_rule()
 
@@ -169,13 +247,36 @@ class PrunerAudit:
             rest = solved.removeprefix(", ") or "and there is no other trial to compare with"
         else:
             rest = f"{len(self.better):,} ended {side} the median of the others ({self.median:.3g}){solved}"
-        return f"{went_on}: of {len(self.ended):,} audited, {rest}."
+        silent = " and ".join(f"{one.name} ({one.condemned:,} condemned)" for one in self.unknown)
+        beyond = f" That tells nothing of {silent}." if silent else ""
+        return f"{went_on}: of {len(self.ended):,} audited, {rest}.{beyond}"
+
+    def _of_one(self, one: OfOnePruner) -> str:
+        """`median: 3 condemned, 0 audited: whether it ends winners cannot be told`."""
+        counted = f"{one.name}: {one.condemned:,} condemned, {one.audited:,} audited"
+        so_far = f", {one.ended or 'none'} to the end" if one.ended < one.audited else ""
+        if one.wrongly_condemned is None:
+            return f"{counted}{so_far}: whether it ends winners cannot be told"
+        low, high = one.wrongly_condemned.interval
+        side = "above" if self.maximize else "below"
+        return f"{counted}{so_far}, {one.better:,} {side} the median (95 % interval {low:.0%} to {high:.0%})"
+
+    def _near_miss(self, trial: PrunedTrial) -> str:
+        said = f"Trial {trial.number} was pruned by {trial.pruner} with {trial.value:.3f} at epoch {trial.epoch}"
+        if not trial.completed:
+            return f"{said}, at which no completed one was evaluated."
+        if len(trial.completed) == 1:
+            return f"{said}, where the completed one had {trial.completed[0]:.3f}."
+        best = max(trial.completed) if self.maximize else min(trial.completed)
+        return f"{said}, where completed ones had {median(trial.completed):.3f} (median) to {best:.3f} (best)."
 
     def _verdict(self) -> Iterator[str]:
-        wrong, winners = self.wrongly_condemned, self.winners_condemned
-        if wrong is None or winners is None:
+        if self.median is None:
             yield "No trial has completed without being condemned, so there is no median to hold the audited ones to."
             return
+        wrong, winners = self.wrongly_condemned, self.winners_condemned
+        if wrong is None or winners is None:
+            return  # the pruners one by one have been told of
         share, low, high = winners
         yield f"Condemned trials that would have been in the better half: {wrong}."
         yield f"So of all trials in the better half pruners condemn an estimated {share:.0%} ({low:.0%} to {high:.0%})."
@@ -224,6 +325,21 @@ class PrunerAudit:
                     "value": trial.value,
                 }
                 for trial in self.audited
+            ],
+            "by_pruner": [
+                {
+                    "pruner": one.name,
+                    "condemned": one.condemned,
+                    "audited": one.audited,
+                    "ended": one.ended,
+                    "above_median": one.better,
+                    "wrongly_condemned": one.wrongly_condemned and one.wrongly_condemned.to_mapping(),
+                }
+                for one in self.by_pruner
+            ],
+            "near_misses": [
+                {"trial": trial.number, "pruner": trial.pruner, "epoch": trial.epoch, "value": trial.value}
+                for trial in self.near_misses
             ],
             "ended": len(self.ended),
             "median_of_others": self.median,

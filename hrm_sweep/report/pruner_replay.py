@@ -41,11 +41,16 @@ class ReplayedTrial:
 
 @dataclass(frozen=True)
 class PrunerReplay:
-    """One pruner, or several together, on the trials of a study. left_out: trials for which metrics are missing."""
+    """One pruner, or several together, on the trials of a study.
+
+    left_out       trials for which metrics are missing.
+    ended_already  how many trials the study's own pruner, if it is that, ended there: these cannot be replayed.
+    """
 
     name: str
     trials: tuple[ReplayedTrial, ...]
     left_out: tuple[int, ...] = ()
+    ended_already: int = 0
 
     @property
     def condemned(self) -> list[ReplayedTrial]:
@@ -126,7 +131,7 @@ class PrunerReplays:
         ended, best = len(replay.condemned), self.best(replay)
         yield Cell(str(place), place)
         yield Cell(replay.name)
-        yield Cell(f"{ended:,}", ended)
+        yield Cell(f"{ended:,}" + (f", +{replay.ended_already:,}" if replay.ended_already else ""), ended)
         yield Cell(f"{replay.saved:.0%}", replay.saved)
         gone = bool(best) and all(trial.ended_at is not None for trial in best)
         yield Cell("" if not best else "lost" if gone else "kept")
@@ -146,11 +151,17 @@ class PrunerReplays:
     @cached_property
     def sentences(self) -> list[str]:
         """What the table rests on, and what it leaves out."""
-        said = [
+        said = []
+        if any(replay.ended_already for replay in self.replays):
+            said.append(
+                "Ends, after the plus: trials that this pruner ended in the study itself; they stop there and cannot be "
+                "replayed, so the rest of the row leaves them out."
+            )
+        said.append(
             f"{self.recorded:,} trial{'s' if self.recorded != 1 else ''} that ran to the end, {self.audited:,} of them "
             "condemned and audited, each pruner asked at every evaluation; trials are replayed one after the other, in "
             "the order in which they ended."
-        ]
+        )
         if self.pruned:
             said.append(
                 f"{self.pruned:,} more were pruned and stop there: trials like them are missing here, but for the "
@@ -190,6 +201,7 @@ class PrunerReplays:
             "pruner": replay.name,
             "trials": len(replay.trials),
             "left_out": list(replay.left_out),
+            "ended_already": replay.ended_already,
             "saved": replay.saved,
             "saved_of": "train_flops" if replay.knows_flops else "epochs",
             "best": [trial.number for trial in self.best(replay)],

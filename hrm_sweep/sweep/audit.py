@@ -90,6 +90,12 @@ def condemnation_of(user_attributes: Mapping[str, Any]) -> Condemnation | None:
     return Condemnation(**given) if isinstance(given, dict) else None
 
 
+def pruner_of(user_attributes: Mapping[str, Any]) -> str | None:
+    """The name of what ended a pruned trial, which its reason begins with: a pruner or `constraints`; None where there
+    is no reason, as where another program pruned it."""
+    return str(user_attributes.get(attributes.PRUNED_BY, "")).partition(" at ")[0] or None
+
+
 def audit_mark(user_attributes: Mapping[str, Any]) -> str:
     """`audited: condemned by zero_accuracy at epoch 20: ...` of a trial that went on; empty for any other."""
     mark = condemnation_of(user_attributes)

@@ -14,7 +14,8 @@ import math
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,6 +28,7 @@ from hrm_sweep.errors import StudyError
 from hrm_sweep.report.pruner_replay import PrunerReplay, PrunerReplays, ReplayedTrial
 from hrm_sweep.runs import MetricRow, MetricsWriter, RunDirectory, State, read_metrics, read_status, write_status
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit import pruner_of
 from hrm_sweep.sweep.goals import curve_of, score
 from hrm_sweep.sweep.pruner_text import read_pruner_text, usual_pruners
 from hrm_sweep.sweep.pruners import Progress, Pruner, first_verdict
@@ -66,15 +68,30 @@ def replayed_pruners(study: Study, wanted: str | None) -> PrunerReplays:
     if named is None:
         longest = max(trials, key=lambda trial: len(trial.evaluations))
         named = usual_pruners(study, [round(row.epoch) for row in longest.evaluations])
+    pruned = [chain.last for chain in study.chains() if chain.last.state is TrialState.PRUNED]
+    ended_by = Counter(pruner_of(trial.user_attrs) for trial in pruned)
     return PrunerReplays(
         study=study.name,
         metric=study.space.objective.metric,
         maximize=study.space.objective.goal == "maximize",
         recorded=len(trials),
         audited=sum(trial.is_audited for trial in trials),
-        pruned=sum(chain.last.state is TrialState.PRUNED for chain in study.chains()),
-        replays=[replay(study, name, pruners, trials) for name, pruners in named],
+        pruned=len(pruned),
+        replays=[
+            dataclasses.replace(
+                replay(study, name, pruners, trials), ended_already=_ended_already(study, pruners, ended_by)
+            )
+            for name, pruners in named
+        ],
     )
+
+
+def _ended_already(study: Study, pruners: Mapping[str, Pruner], ended_by: Mapping[str | None, int]) -> int:
+    """How many trials these pruners ended in the study, with the options with which they are replayed."""
+    own = study.space.pruner
+    if any(own.get(name) != pruner for name, pruner in pruners.items()):
+        return 0
+    return sum(ended_by.get(name, 0) for name in pruners)
 
 
 def recorded_trials(study: Study) -> list[RecordedTrial]:

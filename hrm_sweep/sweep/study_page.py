@@ -20,6 +20,7 @@ from optuna_dashboard._note import note_str_key_prefix, note_ver_key
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint, study_figures
 from hrm_sweep.report.study_note import StudyNote
 from hrm_sweep.sweep import attributes
+from hrm_sweep.sweep.audit import pruner_of
 from hrm_sweep.sweep.audit_account import audit_account
 from hrm_sweep.sweep.confirm.kept import known_confirmation
 from hrm_sweep.sweep.goals import curve_of, front, is_feasible, score, shown_goals
@@ -129,7 +130,7 @@ def _point(chain: Chain, *, maximize: bool) -> TrialPoint:
 def _reason(trial: FrozenTrial) -> str | None:
     """The pruner, or the cause of failure."""
     if trial.state is TrialState.PRUNED:
-        return str(trial.user_attrs.get(attributes.PRUNED_BY, "")).partition(" at ")[0] or None
+        return pruner_of(trial.user_attrs)
     if trial.state is TrialState.FAIL:
         return str(trial.user_attrs.get(attributes.CAUSE, "")) or None
     return None

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
+from hrm_sweep.diagnosis.summary import names_a_fault
 from hrm_sweep.errors import ConfigError, StudyError
+from hrm_sweep.evaluation.share import is_accuracy
+from hrm_sweep.report.study_report import numbered, plural
+from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.conditions import all_hold
 from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.keys import number_kind
@@ -38,32 +43,104 @@ def with_points_of(space: SearchSpace, storage_url: str, before: SearchSpace | N
     return space.model_copy(update={"first": (*points, *own_points)}), notes
 
 
+@dataclass
+class _Start:
+    """A point, and the trials that give it. changes: what had to be changed for it in the values of its trials."""
+
+    point: dict[str, Any]
+    trials: list[int]
+    changes: list[str]
+
+    def notes(self) -> Iterator[str]:
+        if len(self.trials) > 1:
+            why = (
+                "the nearest values that are searched here are the same"
+                if self.changes
+                else "they differ in nothing that is searched here"
+            )
+            yield f"{numbered(self.trials)} give 1 point here, for {why}"
+        yield from self.changes
+
+
 def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list[dict[str, Any]], list[str]]:
     """The best trials of another study as points of this space, best first, equal ones once; and what to say.
 
     A parameter takes the value that the trial was run with, searched or not, at the nearest that this space allows.
+    Trials that `_against` speaks against are passed over.
     """
-    best = sorted(
-        (chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE),
-        key=lambda trial: _score(other, trial),
-    )[: wanted.top]
-    if not best:
-        raise StudyError(f"{other.name}: no trial has completed, so there is nothing to start from")
-    points: list[dict[str, Any]] = []
-    moved: list[str] = []
+    best, left_out = _best(wanted.top, other)
+    starts: list[_Start] = []
     for trial in best:
-        point, changes = _fitted(space, _values_run_with(other, trial, space))
-        if point and point not in points:
-            points.append(point)
-            moved += [f"trial {trial.number}: {change}" for change in changes]
-    if not points:
+        point, found = _fitted(space, _values_run_with(other, trial, space))
+        if not point:
+            continue
+        changes = [f"trial {trial.number}: {change}" for change in found]
+        same = next((start for start in starts if start.point == point), None)
+        if same is None:
+            starts.append(_Start(point, [trial.number], changes))
+        else:
+            same.trials.append(trial.number)
+            same.changes += changes
+    if not starts:
         raise StudyError(
             f"{other.name}: nothing to start from: none of its values fits a parameter of this space "
             f"({', '.join(space.parameters)}); it searched {', '.join(other.space.parameters)}"
         )
-    numbers = ", ".join(str(trial.number) for trial in best)
-    head = f"first come {len(points)} points from study {other.name}: its best trials {numbers}"
-    return points, [head, *moved]
+    giving = {number for start in starts for number in start.trials}
+    numbers = numbered([trial.number for trial in best if trial.number in giving])
+    come = "comes" if len(starts) == 1 else "come"
+    notes = [f"first {come} {plural(len(starts), 'point')} from study {other.name}: its best {numbers}"]
+    if left_out:
+        notes.append(f"left out: {_named(left_out)}")
+    return [start.point for start in starts], [*notes, *(note for start in starts for note in start.notes())]
+
+
+def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[tuple[int, str]]]:
+    """The best trials to start from, at most `top`; and (number, why) of those passed over on the way.
+
+    Raises StudyError where there is none.
+    """
+    ranked = sorted(
+        (chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE),
+        key=lambda trial: _score(other, trial),
+    )
+    best: list[FrozenTrial] = []
+    left_out: list[tuple[int, str]] = []
+    for trial in ranked:
+        if len(best) == top:
+            break
+        against = _against(other, trial)
+        if against is None:
+            best.append(trial)
+        else:
+            left_out.append((trial.number, against))
+    if not ranked:
+        raise StudyError(f"{other.name}: no trial has completed, so there is nothing to start from")
+    if not best:
+        raise StudyError(
+            f"{other.name}: no completed trial is worth starting from: {_named(left_out)}; name points in `first`, or "
+            "start from another study"
+        )
+    return best, left_out
+
+
+def _against(other: Study, trial: FrozenTrial) -> str | None:
+    """Why a completed trial is no place to start from; None of any that is one."""
+    objective, verdict = other.space.objective, trial.user_attrs.get(attributes.VERDICT)
+    value = score(trial)
+    if objective.goal == "maximize" and is_accuracy(objective.metric) and value is not None and value <= 0:
+        return "it solved nothing"
+    if attributes.AUDITED in trial.user_attrs:
+        return "a pruner had condemned it"
+    return str(verdict) if verdict is not None and names_a_fault(str(verdict)) else None
+
+
+def _named(left_out: Sequence[tuple[int, str]]) -> str:
+    """`trials 4 and 6 (it solved nothing), trial 7 (...)`"""
+    by_reason: dict[str, list[int]] = {}
+    for number, reason in left_out:
+        by_reason.setdefault(reason, []).append(number)
+    return ", ".join(f"{numbered(numbers)} ({reason})" for reason, numbers in by_reason.items())
 
 
 def _score(other: Study, trial: FrozenTrial) -> float:

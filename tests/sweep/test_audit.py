@@ -31,6 +31,7 @@ from hrm_sweep.sweep.engines.local import LocalEngine
 from hrm_sweep.sweep.launch import ChildProcess, ChildThread, Launcher
 from hrm_sweep.sweep.status import Audited, study_status
 from hrm_sweep.sweep.study import Study, open_study
+from hrm_sweep.sweep.study_page import keep_study_page
 from hrm_sweep.sweep.study_report import study_report
 from hrm_sweep.sweep.trial import Surroundings, run_trial
 from hrm_sweep.sweep.view import study_view
@@ -277,6 +278,32 @@ def test_the_account_of_a_study_says_what_pruning_saved_and_what_it_may_have_cos
     assert found.winners_condemned is not None
     assert found.winners_condemned[0] == pytest.approx(3 / 4)  # half of 6 condemned, beside one that was let live
     assert study_status(study).audited == Audited(6, 4, 0, 2, 1, found.standing())
+
+
+def test_each_pruner_and_each_near_miss_is_told_of_wherever_the_audit_is(make_study: MakeStudy) -> None:
+    study = make_study(audit=0.1, pruner={"zero_accuracy": {"epoch": 2}, "median": None}, budget={"trials": 20})
+    ended(study, 0.1, 0.2, 0.3, 0.4)
+    ended(study, 0.3, 0.4, 0.5, 0.6)
+    ended(study, 0.0, 0.15, pruned=True, pruned_by="median at epoch 2: exact_accuracy 0.15")
+    ended(study, 0.9, 0.95, pruned=True, pruned_by="constraints at epoch 2: seconds 9 > 8")
+    ended(study, 0.0, 0.0, 0.1, 0.1, **audited(4))
+    found = audit_account(study)
+    assert [(one.name, one.condemned, one.audited) for one in found.by_pruner] == [
+        ("median", 1, 0),
+        ("zero_accuracy", 1, 1),
+    ]
+    near = (
+        "Trial 2 was pruned by median with 0.150 at epoch 2, where completed ones had 0.300 (median) to 0.400 (best)."
+    )
+    assert near in list(found.sentences())
+    status = study_status(study)
+    assert status.audited is not None
+    text = report_markdown(study_report(study, measure=False, next_commands=[], now=datetime(2026, 1, 2)))
+    keep_study_page(study, lambda said: None, every_s=0.0)
+    note = get_note(study.optuna).replace("\\", "")  # of Markdown's escapes
+    for said in (status.audited.said, text.replace("\\", ""), note):
+        assert "That tells nothing of median (1 condemned)." in said
+    assert near in text.replace("\\", "")
 
 
 def test_the_report_says_it_in_every_form(make_study: MakeStudy) -> None:

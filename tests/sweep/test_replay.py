@@ -194,6 +194,29 @@ def test_without_a_wish_the_studys_own_pruners_and_the_usual_ones_are_replayed(m
     ]
 
 
+def test_the_rows_of_the_studys_own_pruners_say_whom_these_ended_already(make_study: MakeStudy) -> None:
+    study = make_study(pruner={"zero_accuracy": {"epoch": 2}, "median": {"startup_trials": 2}})
+    add(study, {1: 0.0, 2: 0.1, 3: 0.2, 4: 0.5})
+    for reason in (
+        "zero_accuracy at epoch 2: none",
+        "median at epoch 3: 0.1",
+        "median at epoch 2: 0.1",
+        "constraints at",
+    ):
+        trial = optuna.trial.create_trial(
+            state=TrialState.PRUNED, intermediate_values={1: 0.0, 2: 0.0}, user_attrs={attributes.PRUNED_BY: reason}
+        )
+        study.optuna.add_trial(trial)
+    replays = replayed_pruners(study, None)
+    already = {one.name: one.ended_already for one in replays.replays if one.ended_already}
+    assert already == {"zero_accuracy (this study's)": 1, "median (this study's)": 2, "all of this study's": 3}
+    assert [row[2].text for row in replays.grid.rows][:4] == ["0, +1", "0, +2", "0, +3", "1"]
+    assert replays.sentences[0].startswith("Ends, after the plus: trials that this pruner ended in the study itself")
+    typed = replayed_pruners(study, "median startup_trials=2; median startup_trials=3")
+    assert [one.ended_already for one in typed.replays] == [2, 0]
+    assert not any("plus" in said for said in replayed_pruners(study, "hyperband").sentences)
+
+
 def test_a_study_without_a_whole_curve_says_so(make_study: MakeStudy) -> None:
     with pytest.raises(StudyError, match="small: no trial has run to its end yet, so there is no curve to replay"):
         replayed_pruners(make_study(), None)

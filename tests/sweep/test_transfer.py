@@ -70,9 +70,70 @@ def test_the_best_trials_come_first_within_the_ranges_of_the_new_space(other: St
         {"lr": 2e-3, "arch.H_cycles": 2, "arch.L_cycles": 3},
     ]
     assert notes == [
-        "first come 3 points from study other: its best trials 1, 4, 2",
+        "first come 3 points from study other: its best trials 1, 4 and 2",
         "trial 1: lr 0.05 becomes 0.01, the nearest that is searched",
         "trial 1: arch.H_cycles 3 becomes 2, the nearest that is searched",
+    ]
+
+
+def complete(study: Study, lr: float, cycles: int, value: float, **attrs: Any) -> None:
+    study.optuna.add_trial(
+        optuna.trial.create_trial(
+            params={"lr": lr, "arch.H_cycles": cycles},
+            distributions={"lr": FloatDistribution(1e-4, 1e-1, log=True), "arch.H_cycles": IntDistribution(1, 4)},
+            value=value,
+            user_attrs=attrs,
+        )
+    )
+
+
+CONDEMNED = {"audited": {"condemned_by": "median at epoch 2: 0.1", "epoch": 2, "step": 20, "time_s": 1.0}}
+SICK = {"verdict": "The learning rate is far too low"}
+HEALTHY = {"verdict": "Healthy: no rule fired at warning or above at step 20 of 20, exact accuracy 0.650."}
+
+
+def test_a_condemned_a_sick_and_a_worthless_trial_are_no_place_to_start_from(other: Study) -> None:
+    complete(other, 6e-3, 1, 0.95, **CONDEMNED)
+    complete(other, 7e-3, 1, 0.94, **SICK)
+    complete(other, 8e-3, 1, 0.65, **HEALTHY)
+    complete(other, 9e-3, 1, 0.0)
+    space, notes = with_points_of(starting({"from_study": "other", "top": 9}), STORAGE, None)
+    assert [point["lr"] for point in space.first] == [1e-2, 4e-3, 8e-3, 2e-3, 1e-3]
+    assert notes[:2] == [
+        "first come 5 points from study other: its best trials 1, 4, 7, 2 and 0",
+        "left out: trial 5 (a pruner had condemned it), trial 6 (The learning rate is far too low), trial 8 (it solved "
+        "nothing)",
+    ]
+    _, notes = with_points_of(starting({"from_study": "other", "top": 1}), STORAGE, None)
+    assert notes[0] == "first comes 1 point from study other: its best trial 1"
+    assert "trial 8" not in notes[1]
+
+
+def test_a_study_of_nothing_but_such_trials_is_refused(make_study: MakeStudy) -> None:
+    study = make_study(name="other")
+    complete(study, 6e-3, 1, 0.0)
+    complete(study, 6e-3, 1, 0.3, **SICK)
+    with pytest.raises(StudyError) as caught:
+        with_points_of(starting({"from_study": "other"}), STORAGE, None)
+    assert str(caught.value) == (
+        "other: no completed trial is worth starting from: trial 1 (The learning rate is far too low), trial 0 (it "
+        "solved nothing); name points in `first`, or start from another study"
+    )
+
+
+def test_trials_that_give_the_same_point_are_named_together(other: Study) -> None:
+    complete(other, 5e-2, 4, 0.8)
+    wanted = small_space(name="mine", parameters={"arch.L_cycles": {"values": [3, 4]}}, first={"from_study": "other"})
+    space, notes = with_points_of(wanted, STORAGE, None)
+    assert list(space.first) == [{"arch.L_cycles": 3}]
+    assert notes == [
+        "first comes 1 point from study other: its best trials 1, 5, 4, 2 and 0",
+        "trials 1, 5, 4, 2 and 0 give 1 point here, for they differ in nothing that is searched here",
+    ]
+    _, notes = with_points_of(starting({"from_study": "other", "top": 3}), STORAGE, None)
+    assert notes[:2] == [
+        "first come 2 points from study other: its best trials 1, 5 and 4",
+        "trials 1 and 5 give 1 point here, for the nearest values that are searched here are the same",
     ]
 
 
@@ -170,7 +231,7 @@ def test_on_the_command_line_a_study_is_started_like_another(other: Study, sudok
     command = [sys.executable, "-m", "hrm_sweep", "run", "next.yaml", "--jobs", "1", "--like"]
     done = subprocess.run([*command, "other"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "first come 4 points from study other: its best trials 1, 4, 2, 0" in done.stdout
+    assert "first come 4 points from study other: its best trials 1, 4, 2 and 0" in done.stdout
     (trial,) = open_study(STORAGE, "next").trials()
     assert trial.params == {"lr": 1e-2}
     unknown = subprocess.run([*command, "nobody"], capture_output=True, text=True, check=False)
