@@ -30,7 +30,7 @@ def show(
     """Draw test puzzles as the model solves them, ACT step by step: which cells are right, wrong and just changed.
 
     Takes the best checkpoint of a run of ours, the last of one of the reference, and computes what evaluation does:
-    all ACT steps, halting off. Where it would have halted is marked.
+    all ACT steps, halting off. Where it would have halted by itself is marked.
 
     Example: hrm-sweep show trials/quickstart/0000 --puzzles 2 --html solving.html
     """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from hrm_sweep.planning.calibration import Setting
@@ -50,6 +50,7 @@ class StudyPlan:
 
     effects     against the base of the space, all else equal.
     facts       lines about the zero rule.
+    fixed       parameters that have one value only, so that they are not searched, and that value.
     """
 
     name: str
@@ -59,6 +60,7 @@ class StudyPlan:
     effects: tuple[Effect, ...]
     facts: tuple[str, ...]
     findings: tuple[LintFinding, ...]
+    fixed: Mapping[str, Any] = field(default_factory=dict)
 
     def ends(self, of: Callable[[RunPlan], float]) -> tuple[float, float]:
         """The least and the most of a quantity among the runs."""

@@ -16,7 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.text import Text
 
 from hrm_sweep.evaluation.mistakes import NEARLY_RIGHT_CELLS, Kind
-from hrm_sweep.evaluation.scaling import Scaling, Speed
+from hrm_sweep.evaluation.scaling import Halting, Scaling, Speed
 from hrm_sweep.evaluation.share import Share
 from hrm_sweep.report.figures_html import Figure, figures
 from hrm_sweep.report.html import Html, element, page
@@ -78,7 +78,7 @@ def _parts(evaluation: Evaluation) -> Iterator[tuple[str, Grid | None, list[str]
     found = evaluation.scaling
     yield "Puzzles solved, by ACT steps", _by_steps(found), _steps_in_words(evaluation)
     if found.halting is not None:
-        yield "Speed", _speed(found), []
+        yield "Speed", _speed(found), _speed_in_words(found.halting, found.steps[-1])
         yield f"Halting against {found.steps[-1]} steps for all", _agreement(found), _agreement_in_words(found)
     longest = found.steps[-1]
     by_rating = found.by_rating(longest)
@@ -136,6 +136,12 @@ def _speed(found: Scaling) -> Grid:
     assert found.halting is not None
     rows = [(f"{found.steps[-1]} steps for all", found.speed), ("halting, slots refilled", found.halting.speed)]
     return Grid(("", "ACT steps a puzzle", "puzzles a second", "seconds"), [_speed_row(*row) for row in rows])
+
+
+def _speed_in_words(halting: Halting, limit: int) -> list[str]:
+    if limit == 1 or halting.steps.min() < limit:
+        return []
+    return [f"No puzzle halted before the limit of {limit} steps: halting saves nothing with this checkpoint."]
 
 
 def _speed_row(name: str, speed: Speed) -> tuple[Cell, ...]:

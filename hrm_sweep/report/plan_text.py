@@ -73,10 +73,16 @@ def effects_table(effects: tuple[Effect, ...]) -> Table | None:
     return table
 
 
-def without_effect(effects: tuple[Effect, ...]) -> str | None:
-    """A line that names the parameters that cost nothing."""
-    names = [effect.name for effect in effects if not effect.is_any]
+def without_effect(plan: StudyPlan) -> str | None:
+    """A line that names the parameters that are searched and cost nothing."""
+    names = [effect.name for effect in plan.effects if not effect.is_any and effect.name not in plan.fixed]
     return f"no effect on cost: {', '.join(names)}" if names else None
+
+
+def fixed_line(plan: StudyPlan) -> str | None:
+    """A line that names the parameters of the space that have one value only."""
+    values = " ".join(f"{name}={_value(value)}" for name, value in plan.fixed.items())
+    return f"fixed, not searched: {values}" if values else None
 
 
 def finding_lines(plan: StudyPlan) -> Iterator[str]:
@@ -108,6 +114,7 @@ def plan_mapping(plan: StudyPlan, hours: float | None) -> dict[str, Any]:
             {"parameter": effect.name, "changes_cost": effect.is_any, "values": [vars(one) for one in effect.values]}
             for effect in plan.effects
         ],
+        "fixed": dict(plan.fixed),
         "zero_rule": list(plan.facts),
         "findings": [
             {"kind": str(one.kind), "level": str(one.level), "key": one.key, "message": one.message}
@@ -199,9 +206,20 @@ def _costs(plan: StudyPlan, hours: float | None, measure_with: str) -> Iterator[
             f"evaluation {span(parts.evaluation)} ({_number(an_evaluation)} ms each), checkpoints "
             + (f"{span(parts.saving)}, start {span(parts.start)}"),
         )
-    if hours is not None and plan.trials is not None:
-        bought = plan.trials_in(hours)
-        yield f"{hours:g} hours", "unknown" if bought is None else f"buy {bought} trials, were none pruned"
+    if hours is not None:
+        yield f"{hours:g} hours", f"buy {_bought(plan, hours)}"
+
+
+def _bought(plan: StudyPlan, hours: float) -> str:
+    """What hours buy: trials of a study, or runs like the only one."""
+    number = plan.trials_in(hours)
+    one = "such run" if plan.trials is None else "trial"
+    if number is None:
+        return f"an unknown number of {one}s, because their time is unknown"
+    if number == 0:
+        return f"less than one {one}"
+    bought = f"{number:,} {one}{'s' if number > 1 else ''}"
+    return bought if plan.trials is None else f"{bought}, were none pruned"
 
 
 def _times(plan: StudyPlan) -> str:
@@ -279,6 +297,7 @@ def _value(value: Any) -> str:
 __all__ = [
     "effects_table",
     "finding_lines",
+    "fixed_line",
     "plan_lines",
     "plan_mapping",
     "short_lines",

@@ -72,14 +72,15 @@ class Frame:
 @dataclass(frozen=True)
 class Solving:
     """One puzzle, its answer after every step, and how it is laid out: `width` cells a row, in boxes where it is a
-    sudoku. halts_after: the step at which it would halt if halting were allowed."""
+    sudoku. halts_after: the step at which it would halt by itself if halting were allowed; None where only the limit,
+    the last step, ends it."""
 
     example: int
     puzzle: tuple[Cell, ...]
     frames: tuple[Frame, ...]
     width: int
     board: Board | None
-    halts_after: int
+    halts_after: int | None
 
     @property
     def told(self) -> str:
@@ -87,10 +88,12 @@ class Solving:
         end = "solved" if self.frames[-1].is_solved else "not solved"
         first = f"solved first after step {solved[0]}, " if solved else ""
         blanks = sum(not cell.is_given for cell in self.puzzle)
-        return (
-            f"puzzle {self.example}, {blanks} cells to fill in: {first}{end} at the end; "
-            f"it would halt after step {self.halts_after}"
+        halts = (
+            f"it does not halt by itself, the limit is {len(self.frames)}"
+            if self.halts_after is None
+            else f"it would halt after step {self.halts_after}"
         )
+        return f"puzzle {self.example}, {blanks} cells to fill in: {first}{end} at the end; {halts}"
 
 
 def solving(
@@ -119,7 +122,7 @@ def solving(
     puzzle = tuple(
         Cell(_text(int(token), board), bool(is_given), None) for token, is_given in zip(inputs, given, strict=True)
     )
-    halts_after = int(stops[0]) + 1 if len(stops) else len(predictions)
+    halts_after = int(stops[0]) + 1 if len(stops) else None
     return Solving(example, puzzle, tuple(frames), width, board, halts_after)
 
 

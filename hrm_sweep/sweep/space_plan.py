@@ -75,6 +75,7 @@ def plan_space(
         effects=tuple(effects),
         facts=tuple(facts),
         findings=tuple(findings),
+        fixed=_fixed(space),
     )
 
 
@@ -133,6 +134,12 @@ def _variations(space: SearchSpace, base: RunConfig) -> dict[str, list[tuple[Any
             except (ConfigError, DataError):
                 continue
     return found
+
+
+def _fixed(space: SearchSpace) -> dict[str, Any]:
+    """The parameters with one value, in the file or by `key=value` of the command line, and that value."""
+    ends = {name: every_end(name, parameter) for name, parameter in space.parameters.items()}
+    return {name: values[0] for name, values in ends.items() if len(values) == 1}
 
 
 def _run_findings(report: SpaceReport, runs: tuple[RunPlan, ...], memory: int | None) -> Iterator[LintFinding]:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner, Result
 
 from hrm_sweep.cli.app import app
@@ -63,6 +64,20 @@ def test_what_a_person_reads(folder: Path) -> None:
     page = (folder / "page.html").read_text()
     assert page.count("<svg") == 1 + page.count('class="key"')
     assert "What became of them" in page
+
+
+def test_a_checkpoint_that_never_wants_to_halt_is_told_that_halting_saves_nothing(folder: Path) -> None:
+    said = "No puzzle halted before the limit of 3 steps: halting saves nothing with this checkpoint."
+    arguments = ["--data", SUDOKU, "--config", OFFICIAL, "--puzzles", 4, "--steps", "1,3", "--act"]
+    weights = torch.load(OFFICIAL / "step_936", weights_only=True)
+    (bias,) = [name for name in weights if name.endswith("q_head.bias")]
+    for q_halt, is_told in ((-50.0, True), (50.0, False)):
+        torch.save({**weights, bias: torch.tensor([q_halt, 0.0])}, "weights.pt")
+        done = evaluated("weights.pt", *arguments)
+        assert done.exit_code == 0, done.stderr
+        assert (said in done.stdout) == is_told
+    limited = evaluated("weights.pt", *arguments[:-2], "1", "--act")
+    assert "halting saves nothing" not in limited.stdout, "with one step there is nothing to save"
 
 
 def test_bare_weights_need_a_configuration(folder: Path) -> None:

@@ -66,6 +66,31 @@ def test_a_space_is_measured_once_and_says_what_hours_buy(folder: Path) -> None:
     assert not (folder / "data").exists()
 
 
+def test_a_single_run_says_how_many_of_its_kind_hours_buy(folder: Path) -> None:
+    unknown = plan("hrm_v1", "--hours", "2", "--no-calibrate", folder=folder)
+    assert rows(unknown.stdout)["2 hours"] == "buy an unknown number of such runs, because their time is unknown"
+    for hours, bought in (("1e-6", "buy less than one such run"), ("1000", " such runs")):
+        done = plan("hrm_v1_tiny", *SMALL, "--hours", hours, folder=folder)
+        assert rows(done.stdout)[f"{float(hours):g} hours"].endswith(bought), done.stderr
+
+
+def test_a_word_that_is_a_search_space_and_a_preset_can_be_either(folder: Path) -> None:
+    """The space `progressive` has two stages, the preset three."""
+    words = ("progressive", "stages.2.epochs=24", "--no-calibrate")
+    space = plan(*words, folder=folder)
+    assert (space.returncode, space.stdout) == (2, "")
+    assert "there is no stage 2" in space.stderr
+    assert "progressive is a preset too: --preset plans that" in space.stderr
+    preset = plan(*words, "--preset", folder=folder)
+    assert (preset.returncode, preset.stderr) == (0, "")
+    assert preset.stdout.startswith("progressive: one run")
+    assert rows(preset.stdout)["time"].startswith("unknown; `hrm-sweep plan --preset progressive stages.2.epochs=24`")
+    other = plan("act_and_cycles", "--preset", folder=folder)
+    assert other.returncode == 2
+    assert "--preset: expected a preset (hrm_v1, " in other.stderr
+    assert "act_and_cycles" in other.stderr
+
+
 def test_what_cannot_be_planned_is_an_error_that_names_it(folder: Path) -> None:
     (folder / "broken.yaml").write_text("parameters: [")
     (folder / "dead.yaml").write_text(

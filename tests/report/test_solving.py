@@ -53,7 +53,18 @@ def test_a_cell_that_does_not_count_has_no_mark() -> None:
     one = solving(0, SOLUTION, labels, SOLUTION[None], np.zeros(1), np.ones(1), vocab_size=6)
     assert [cell.mark for cell in one.frames[0].cells] == [None] * 12 + [" "] * 4
     assert one.frames[0].told == "step 1: solved"
-    assert one.halts_after == 1  # there is no step after it
+    assert one.halts_after is None
+
+
+def test_the_limit_is_not_taken_for_a_wish_to_halt(puzzle: Solving) -> None:
+    """A tie of the Q values means going on: only halt_max_steps ends it."""
+    ties = np.zeros(3)
+    answers = np.tile(SOLUTION, (3, 1))
+    tireless = solving(7, SOLUTION, SOLUTION, answers, ties, ties, vocab_size=6)
+    assert tireless.told.endswith("; it does not halt by itself, the limit is 3")
+    assert [line for line in text_of(tireless) if "halts" in line] == []
+    assert "it would halt here" not in solving_page("Title", "run", [tireless])
+    assert solving_page("Title", "run", [puzzle]).count('<strong> it would halt here</strong>') == 1
 
 
 def text_of(puzzle: Solving, width: int = 80) -> list[str]:

@@ -14,6 +14,7 @@ from hrm_sweep.planning.lint import Kind, Level
 from hrm_sweep.planning.run_plan import plan_run
 from hrm_sweep.planning.speed import Measured, Point, Speed
 from hrm_sweep.planning.study_plan import StudyPlan
+from hrm_sweep.report.plan_text import fixed_line, without_effect
 from hrm_sweep.sweep.resources import Share
 from hrm_sweep.sweep.space import load_space
 from hrm_sweep.sweep.space_lint import lint_space
@@ -53,6 +54,20 @@ def test_cycles_change_the_cost_and_act_steps_only_that_of_evaluation_and_what_i
     assert multiples(plan, "arch.halt_max_steps", "fresh") == {1: 8.0, 2: 4.0, 8: 1.0, 16: 0.5}
     assert [effect.name for effect in plan.effects if not effect.is_any] == ["lr"]
     assert not list(folder.iterdir()), "planning builds nothing"
+
+
+def test_a_parameter_that_is_fixed_is_said_to_be_searched_no_longer(folder: Path) -> None:
+    searched = {"lr": {"min": 1e-4, "max": 1e-2}, "arch.H_cycles": {"values": [1, 2]}, "weight_decay": {"values": [3]}}
+    space = small_space(base="hrm_v1_tiny", overrides={"epochs": 60, "eval_interval": 20}, parameters=searched)
+    for changes, fixed, unchanged in (
+        ({}, "fixed, not searched: weight_decay=3", "no effect on cost: lr"),
+        ({"lr": 0.002}, "fixed, not searched: lr=0.002 weight_decay=3", None),
+    ):
+        one = space.with_overrides(changes)
+        plan = plan_space(one, lint_space(one, "mine", build=False), Share(2, 1))
+        assert fixed_line(plan) == fixed
+        assert without_effect(plan) == unchanged
+    assert fixed_line(planned({"lr": {"values": [1e-3, 2e-3]}})) is None
 
 
 def test_trials_beside_each_other_share_the_time_of_a_budget(folder: Path) -> None:
