@@ -154,8 +154,8 @@ class PrunerReplays:
         said = []
         if any(replay.ended_already for replay in self.replays):
             said.append(
-                "Ends, after the plus: trials that this pruner ended in the study itself; they stop there and cannot be "
-                "replayed, so the rest of the row leaves them out."
+                "Ends, after the plus: trials that this pruner ended in the study itself; they stop there and cannot "
+                "be replayed, so the rest of the row leaves them out."
             )
         said.append(
             f"{self.recorded:,} trial{'s' if self.recorded != 1 else ''} that ran to the end, {self.audited:,} of them "
