@@ -26,7 +26,9 @@ def plan(
             autocompletion=plannable,
         ),
     ] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Say how many trials, or such runs, so many hours buy.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Say how many trials, or such runs, so many hours buy.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trials at once (default: what the space says).")] = None,
     calibrate: Annotated[
         bool | None,
