@@ -26,7 +26,9 @@ def plan(
             autocompletion=plannable,
         ),
     ] = None,
-    hours: Annotated[float | None, typer.Option(min=0, help="Say how many trials, or such runs, so many hours buy.")] = None,
+    hours: Annotated[
+        float | None, typer.Option(min=0, help="Say how many trials, or such runs, so many hours buy.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Trials at once (default: what the space says).")] = None,
     calibrate: Annotated[
         bool | None,
@@ -79,9 +81,9 @@ def plan(
     if table is not None:
         console.print("\nagainst the base, all else equal, a run costs")
         console.print(table)
-    for line in (without_effect(made), fixed_line(made)):
-        if line is not None:
-            console.print(line, markup=False)
+    for told in (without_effect(made), fixed_line(made)):
+        if told is not None:
+            console.print(told, markup=False)
     console.print()
     for line in finding_lines(made):
         console.print(line)

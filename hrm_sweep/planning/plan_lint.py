@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from hrm_sweep.config import RunConfig
+from hrm_sweep.diagnosis.rules.optimisation import LARGEST_STEP, step_share
 from hrm_sweep.planning.lint import Kind, Level, LintFinding
 from hrm_sweep.planning.memory import spelled_bytes
 from hrm_sweep.planning.run_plan import RunPlan
@@ -61,6 +63,22 @@ def lint_plan(plan: RunPlan, memory_bytes: int | None = None) -> Iterator[LintFi
             f"{_more_puzzles(plan)}",
             Kind.CANNOT_BE_JUDGED,
         )
+
+
+def lint_learning_rate(configs: Sequence[RunConfig]) -> Iterator[LintFinding]:
+    """Whether lr is above the bound of the rule lr_out_of_range in all of these configurations, at least one: a search
+    that goes too high, and not only there, finds that out by itself."""
+    if any(step_share(config) <= LARGEST_STEP for config in configs):
+        return
+    lowest, highest = min(config.lr for config in configs), max(config.lr for config in configs)
+    width = min(config.arch.hidden_size for config in configs)
+    yield LintFinding(
+        Level.WARNING,
+        "lr",
+        f"{lowest:g}{'' if lowest == highest else f' to {highest:g}'} is too high: a step may change a weight by more "
+        f"than {LARGEST_STEP:.0%} of its size (rule lr_out_of_range); with hidden_size {width} at most "
+        f"{LARGEST_STEP / math.sqrt(width):.2g}, and 1e-4 to 1e-3 is usual",
+    )
 
 
 def _more_puzzles(plan: RunPlan) -> str:

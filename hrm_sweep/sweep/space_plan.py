@@ -12,7 +12,7 @@ from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.errors import ConfigError, DataError
 from hrm_sweep.planning.calibration import Calibrate, Setting, speeds_of
 from hrm_sweep.planning.lint import Kind, Level, LintFinding, lint
-from hrm_sweep.planning.plan_lint import lint_plan
+from hrm_sweep.planning.plan_lint import lint_learning_rate, lint_plan
 from hrm_sweep.planning.puzzle_facts import PuzzleFacts
 from hrm_sweep.planning.run_plan import RunPlan, plan_run
 from hrm_sweep.planning.study_plan import StudyPlan, effect
@@ -64,6 +64,7 @@ def plan_space(
         *report.findings,
         *early,
         *lint_pruners(space, report.combinations),
+        *(named(finding) for finding in lint_learning_rate([one.config for one in report.combinations])),
         *_run_findings(report, runs, memory_of_a_trial(share, space.resources.gpus_per_trial)),
         *_decay_findings(space, report, runs),
     ]
@@ -91,7 +92,11 @@ def plan_one(
     setting = Setting(1, None, share.devices[:1])
     (speed,) = speeds_of([(config, puzzles.train)], setting, calibrate, say)
     run = plan_run(config, puzzles, speed, on_gpu=bool(setting.devices))
-    findings = lint(config, puzzles.train) + list(lint_plan(run, memory_of_a_trial(Share(1, 1, setting.devices), 1)))
+    findings = [
+        *lint(config, puzzles.train),
+        *lint_learning_rate([config]),
+        *lint_plan(run, memory_of_a_trial(Share(1, 1, setting.devices), 1)),
+    ]
     return StudyPlan(name, None, setting, (run,), (), (), tuple(named(finding) for finding in findings))
 
 

@@ -91,6 +91,11 @@ def test_a_word_that_is_a_search_space_and_a_preset_can_be_either(folder: Path) 
     assert "act_and_cycles" in other.stderr
 
 
+def test_a_learning_rate_far_too_high_is_warned_of(folder: Path) -> None:
+    done = plan("hrm_v1_tiny", "lr=3", "--no-calibrate", folder=folder)
+    assert "lr: 3 is too high" in done.stdout
+
+
 def test_what_cannot_be_planned_is_an_error_that_names_it(folder: Path) -> None:
     (folder / "broken.yaml").write_text("parameters: [")
     (folder / "dead.yaml").write_text(

@@ -8,7 +8,7 @@ import pytest
 
 from hrm_sweep.config import load_config
 from hrm_sweep.data import SplitMetadata
-from hrm_sweep.planning.lint import Level, lint
+from hrm_sweep.planning.lint import Kind, Level, lint
 
 
 def facts(groups: int = 1000, mean: float = 1) -> SplitMetadata:
@@ -37,6 +37,14 @@ def test_the_presets_are_fine_on_the_data_they_were_made_for() -> None:
 )
 def test_each_fault_is_named_by_the_key_to_change(overrides: dict[str, Any], expected: tuple[Level, str]) -> None:
     assert expected in linted(**overrides)
+
+
+def test_few_steps_leave_a_run_that_cannot_be_judged_yet_may_solve_easy_puzzles() -> None:
+    config = load_config("hrm_v1_tiny", {"epochs": 4, "eval_interval": 2, "lr_warmup_steps": 1})
+    (finding,) = lint(config, facts())
+    assert (finding.level, finding.kind, finding.key) == (Level.WARNING, Kind.CANNOT_BE_JUDGED, "epochs")
+    assert "an HRM seldom solves anything before about 100, unless its puzzles are easy" in finding.message
+    assert finding.message.endswith("; more epochs, or a smaller batch, make more steps")
 
 
 def test_a_batch_that_processes_cannot_share_cannot_start() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from hrm_sweep.config import load_config, preset_names
 from hrm_sweep.planning.lint import Kind, Level
-from hrm_sweep.planning.plan_lint import ENOUGH_PUZZLES, lint_plan
+from hrm_sweep.planning.plan_lint import ENOUGH_PUZZLES, lint_learning_rate, lint_plan
 from hrm_sweep.planning.puzzle_facts import PuzzleFacts
 from hrm_sweep.planning.run_plan import plan_run
 
@@ -41,6 +41,18 @@ def test_each_fault_is_told_once_by_its_key(
     folder: Path, overrides: dict[str, Any], expected: list[tuple[Level, Kind, str]]
 ) -> None:
     assert found(**overrides) == expected
+
+
+def test_a_learning_rate_that_no_run_can_have_is_named_where_all_runs_have_one() -> None:
+    """The bound is that of the rule lr_out_of_range: lr x sqrt(hidden_size) above 0.2; 0.025 at 64 units."""
+    low, high, higher = (load_config("hrm_v1_tiny", {"arch.hidden_size": 64, "lr": lr}) for lr in (0.02, 0.03, 3.0))
+    assert list(lint_learning_rate([low, high])) == []
+    (finding,) = lint_learning_rate([high, higher])
+    assert (finding.level, finding.kind, finding.key) == (Level.WARNING, Kind.CANNOT_WORK, "lr")
+    assert finding.message.startswith("0.03 to 3 is too high")
+    assert "with hidden_size 64 at most 0.025" in finding.message
+    (finding,) = lint_learning_rate([higher])
+    assert finding.message.startswith("3 is too high")
 
 
 @pytest.mark.parametrize("preset", preset_names())

@@ -64,7 +64,7 @@ def test_the_limit_is_not_taken_for_a_wish_to_halt(puzzle: Solving) -> None:
     assert tireless.told.endswith("; it does not halt by itself, the limit is 3")
     assert [line for line in text_of(tireless) if "halts" in line] == []
     assert "it would halt here" not in solving_page("Title", "run", [tireless])
-    assert solving_page("Title", "run", [puzzle]).count('<strong> it would halt here</strong>') == 1
+    assert solving_page("Title", "run", [puzzle]).count("<strong> it would halt here</strong>") == 1
 
 
 def text_of(puzzle: Solving, width: int = 80) -> list[str]:

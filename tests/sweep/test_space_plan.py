@@ -88,6 +88,7 @@ def test_trials_beside_each_other_share_the_time_of_a_budget(folder: Path) -> No
     [
         ({"lr_warmup_steps": {"values": [5000]}}, {}, {}, Kind.CANNOT_WORK, "lr_warmup_steps"),
         ({"lr_warmup_steps": {"values": [700]}}, {}, {}, Kind.WASTEFUL, "lr_warmup_steps"),
+        ({"lr": {"min": 0.1, "max": 3.0}}, {}, {}, Kind.CANNOT_WORK, "lr"),
         (
             {"lr": {"values": [1e-3]}},
             {"lr_warmup_steps": 400},

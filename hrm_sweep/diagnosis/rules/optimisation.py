@@ -236,7 +236,7 @@ def lr_out_of_range(run: Evidence) -> Outcome:
             EvidenceRow.above("puzzle_emb_lr", config.puzzle_emb_lr, LARGEST_EMBEDDING_LR),
             remedy={"puzzle_emb_lr": 1e-2, **({"lr": usual} if _is_too_high(config) or _is_too_low(run) else {})},
         )
-    step = _step_share(config)
+    step = step_share(config)
     rows = [EvidenceRow.above("lr x sqrt(hidden_size)", step, LARGEST_STEP)]
     if run.known_plan is not None:
         travel = step * run.known_plan.trained_steps
@@ -265,20 +265,20 @@ def lr_out_of_range(run: Evidence) -> Outcome:
     )
 
 
-def _step_share(config: RunConfig) -> float:
+def step_share(config: RunConfig) -> float:
     """The share of a weight's size at the start that one step changes."""
     return config.lr * math.sqrt(config.arch.hidden_size)
 
 
 def _is_too_high(config: RunConfig) -> bool:
-    return _step_share(config) > LARGEST_STEP
+    return step_share(config) > LARGEST_STEP
 
 
 def _is_too_low(run: Evidence) -> bool:
     """Whether a rate below that of recipes cannot carry the weights anywhere in the planned steps, where known."""
     steps = run.known_plan.trained_steps if run.known_plan is not None else 0
     travels = steps > 0 and run.config.lr < usual_lr(run)
-    return run.config.lr == 0 or (travels and _step_share(run.config) * steps < SMALLEST_TRAVEL)
+    return run.config.lr == 0 or (travels and step_share(run.config) * steps < SMALLEST_TRAVEL)
 
 
 @rule(severity=Severity.INFO)
