@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,9 +66,9 @@ def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list
     """The best trials of another study as points of this space, best first, equal ones once; and what to say.
 
     A parameter takes the value that the trial was run with, searched or not, at the nearest that this space allows.
-    Trials that `_against` speaks against are passed over.
+    Passed over are trials that solved nothing, that a pruner had condemned, or in which the diagnosis found a fault.
     """
-    best, left_out = _best(wanted.top, other)
+    best, said = _best(wanted.top, other)
     starts: list[_Start] = []
     for trial in best:
         point, found = _fitted(space, _values_run_with(other, trial, space))
@@ -89,56 +89,58 @@ def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list
     giving = {number for start in starts for number in start.trials}
     numbers = numbered([trial.number for trial in best if trial.number in giving])
     come = "comes" if len(starts) == 1 else "come"
-    notes = [f"first {come} {plural(len(starts), 'point')} from study {other.name}: its best {numbers}"]
-    if left_out:
-        notes.append(f"left out: {_named(left_out)}")
-    return [start.point for start in starts], [*notes, *(note for start in starts for note in start.notes())]
+    head = f"first {come} {plural(len(starts), 'point')} from study {other.name}: its best {numbers}"
+    return [start.point for start in starts], [head, *said, *(note for start in starts for note in start.notes())]
 
 
-def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[tuple[int, str]]]:
-    """The best trials to start from, at most `top`; and (number, why) of those passed over on the way.
+def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[str]]:
+    """The best trials to start from, at most `top`; and what to say of those passed over on the way.
 
-    Raises StudyError where there is none.
+    Where the diagnosis found a fault in every trial that comes into question, as one that the whole study shares, they
+    are taken all the same. Raises StudyError where there is none.
     """
     ranked = sorted(
         (chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE),
         key=lambda trial: _score(other, trial),
     )
-    best: list[FrozenTrial] = []
-    left_out: list[tuple[int, str]] = []
-    for trial in ranked:
-        if len(best) == top:
-            break
-        against = _against(other, trial)
-        if against is None:
-            best.append(trial)
-        else:
-            left_out.append((trial.number, against))
     if not ranked:
         raise StudyError(f"{other.name}: no trial has completed, so there is nothing to start from")
-    if not best:
+    worthless = {trial.number: why for trial in ranked if (why := _worthless(other, trial)) is not None}
+    sick = {trial.number: why for trial in ranked if (why := _fault(trial)) is not None}
+    against = {**sick, **worthless}
+    if len(worthless) == len(ranked):
         raise StudyError(
-            f"{other.name}: no completed trial is worth starting from: {_named(left_out)}; name points in `first`, or "
+            f"{other.name}: no completed trial is worth starting from: {_named(worthless)}; name points in `first`, or "
             "start from another study"
         )
-    return best, left_out
+    if len(against) == len(ranked):
+        best = [trial for trial in ranked if trial.number not in worthless][:top]
+        taken = {trial.number: sick[trial.number] for trial in best}
+        return best, [f"taken all the same, for no trial is without a fault: {_named(taken)}"]
+    best = [trial for trial in ranked if trial.number not in against][:top]
+    passed = ranked if len(best) < top else ranked[: ranked.index(best[-1])]
+    left_out = {trial.number: against[trial.number] for trial in passed if trial.number in against}
+    return best, [f"left out: {_named(left_out)}"] if left_out else []
 
 
-def _against(other: Study, trial: FrozenTrial) -> str | None:
-    """Why a completed trial is no place to start from; None of any that is one."""
-    objective, verdict = other.space.objective, trial.user_attrs.get(attributes.VERDICT)
-    value = score(trial)
+def _worthless(other: Study, trial: FrozenTrial) -> str | None:
+    """Why nothing speaks for a completed trial; None where something does."""
+    objective, value = other.space.objective, score(trial)
     if objective.goal == "maximize" and is_accuracy(objective.metric) and value is not None and value <= 0:
         return "it solved nothing"
-    if attributes.AUDITED in trial.user_attrs:
-        return "a pruner had condemned it"
-    return str(verdict) if verdict is not None and names_a_fault(str(verdict)) else None
+    return "a pruner had condemned it" if attributes.AUDITED in trial.user_attrs else None
 
 
-def _named(left_out: Sequence[tuple[int, str]]) -> str:
+def _fault(trial: FrozenTrial) -> str | None:
+    """What the diagnosis of its run found wrong, if that is known."""
+    verdict = str(trial.user_attrs.get(attributes.VERDICT, ""))
+    return verdict if verdict and names_a_fault(verdict) else None
+
+
+def _named(reasons: Mapping[int, str]) -> str:
     """`trials 4 and 6 (it solved nothing), trial 7 (...)`"""
     by_reason: dict[str, list[int]] = {}
-    for number, reason in left_out:
+    for number, reason in reasons.items():
         by_reason.setdefault(reason, []).append(number)
     return ", ".join(f"{numbered(numbers)} ({reason})" for reason, numbers in by_reason.items())
 

@@ -111,14 +111,26 @@ def test_a_condemned_a_sick_and_a_worthless_trial_are_no_place_to_start_from(oth
 
 def test_a_study_of_nothing_but_such_trials_is_refused(make_study: MakeStudy) -> None:
     study = make_study(name="other")
-    complete(study, 6e-3, 1, 0.0)
-    complete(study, 6e-3, 1, 0.3, **SICK)
+    complete(study, 6e-3, 1, 0.0, **SICK)
+    complete(study, 6e-3, 1, 0.3, **CONDEMNED)
     with pytest.raises(StudyError) as caught:
         with_points_of(starting({"from_study": "other"}), STORAGE, None)
     assert str(caught.value) == (
-        "other: no completed trial is worth starting from: trial 1 (The learning rate is far too low), trial 0 (it "
-        "solved nothing); name points in `first`, or start from another study"
+        "other: no completed trial is worth starting from: trial 1 (a pruner had condemned it), trial 0 (it solved "
+        "nothing); name points in `first`, or start from another study"
     )
+
+
+def test_a_fault_that_all_trials_share_does_not_leave_a_study_without_a_start(make_study: MakeStudy) -> None:
+    study = make_study(name="other")
+    complete(study, 6e-3, 1, 0.0, **SICK)
+    complete(study, 7e-3, 1, 0.3, **SICK)
+    space, notes = with_points_of(starting({"from_study": "other"}), STORAGE, None)
+    assert [point["lr"] for point in space.first] == [7e-3]
+    assert notes == [
+        "first comes 1 point from study other: its best trial 1",
+        "taken all the same, for no trial is without a fault: trial 1 (The learning rate is far too low)",
+    ]
 
 
 def test_trials_that_give_the_same_point_are_named_together(other: Study) -> None:
