@@ -9,11 +9,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.diagnosis.summary import names_a_fault
 from hrm_sweep.errors import ConfigError, StudyError
 from hrm_sweep.evaluation.share import is_accuracy
 from hrm_sweep.report.study_report import numbered, plural
-from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.conditions import all_hold
 from hrm_sweep.sweep.goals import score
 from hrm_sweep.sweep.keys import number_kind
@@ -66,7 +64,7 @@ def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list
     """The best trials of another study as points of this space, best first, equal ones once; and what to say.
 
     A parameter takes the value that the trial was run with, searched or not, at the nearest that this space allows.
-    Passed over are trials that solved nothing, that a pruner had condemned, or in which the diagnosis found a fault.
+    Passed over are trials that solved nothing.
     """
     best, said = _best(wanted.top, other)
     starts: list[_Start] = []
@@ -96,8 +94,8 @@ def points_of(wanted: FromStudy, other: Study, space: SearchSpace) -> tuple[list
 def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[str]]:
     """The best trials to start from, at most `top`; and what to say of those passed over on the way.
 
-    Where the diagnosis found a fault in every trial that comes into question, as one that the whole study shares, they
-    are taken all the same. Raises StudyError where there is none.
+    A score is what counts: a trial with a warning of the diagnosis, or one that a pruner had condemned and an audit let
+    go on, may be the best all the same. Raises StudyError where there is none.
     """
     ranked = sorted(
         (chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE),
@@ -105,44 +103,20 @@ def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[str]]:
     )
     if not ranked:
         raise StudyError(f"{other.name}: no trial has completed, so there is nothing to start from")
-    worthless = {trial.number: why for trial in ranked if (why := _worthless(other, trial)) is not None}
-    sick = {trial.number: why for trial in ranked if (why := _fault(trial)) is not None}
-    against = {**sick, **worthless}
+    worthless = [trial for trial in ranked if _solved_nothing(other, trial)]
     if len(worthless) == len(ranked):
         raise StudyError(
-            f"{other.name}: no completed trial is worth starting from: {_named(worthless)}; name points in `first`, or "
-            "start from another study"
+            f"{other.name}: nothing to start from, for no completed trial has solved anything; name points in `first`, "
+            "or start from another study"
         )
-    if len(against) == len(ranked):
-        best = [trial for trial in ranked if trial.number not in worthless][:top]
-        taken = {trial.number: sick[trial.number] for trial in best}
-        return best, [f"taken all the same, for no trial is without a fault: {_named(taken)}"]
-    best = [trial for trial in ranked if trial.number not in against][:top]
-    passed = ranked if len(best) < top else ranked[: ranked.index(best[-1])]
-    left_out = {trial.number: against[trial.number] for trial in passed if trial.number in against}
-    return best, [f"left out: {_named(left_out)}"] if left_out else []
+    best = [trial for trial in ranked if trial not in worthless][:top]
+    missed = sorted(trial.number for trial in worthless) if len(best) < top else []
+    return best, [f"left out, for nothing was solved: {numbered(missed)}"] if missed else []
 
 
-def _worthless(other: Study, trial: FrozenTrial) -> str | None:
-    """Why nothing speaks for a completed trial; None where something does."""
+def _solved_nothing(other: Study, trial: FrozenTrial) -> bool:
     objective, value = other.space.objective, score(trial)
-    if objective.goal == "maximize" and is_accuracy(objective.metric) and value is not None and value <= 0:
-        return "it solved nothing"
-    return "a pruner had condemned it" if attributes.AUDITED in trial.user_attrs else None
-
-
-def _fault(trial: FrozenTrial) -> str | None:
-    """What the diagnosis of its run found wrong, if that is known."""
-    verdict = str(trial.user_attrs.get(attributes.VERDICT, ""))
-    return verdict if verdict and names_a_fault(verdict) else None
-
-
-def _named(reasons: Mapping[int, str]) -> str:
-    """`trials 4 and 6 (it solved nothing), trial 7 (...)`"""
-    by_reason: dict[str, list[int]] = {}
-    for number, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(number)
-    return ", ".join(f"{numbered(numbers)} ({reason})" for reason, numbers in by_reason.items())
+    return objective.goal == "maximize" and is_accuracy(objective.metric) and value is not None and value <= 0
 
 
 def _score(other: Study, trial: FrozenTrial) -> float:

@@ -89,48 +89,31 @@ def complete(study: Study, lr: float, cycles: int, value: float, **attrs: Any) -
 
 CONDEMNED = {"audited": {"condemned_by": "median at epoch 2: 0.1", "epoch": 2, "step": 20, "time_s": 1.0}}
 SICK = {"verdict": "The learning rate is far too low"}
-HEALTHY = {"verdict": "Healthy: no rule fired at warning or above at step 20 of 20, exact accuracy 0.650."}
 
 
-def test_a_condemned_a_sick_and_a_worthless_trial_are_no_place_to_start_from(other: Study) -> None:
+def test_a_score_is_what_counts_and_one_of_nothing_is_no_place_to_start_from(other: Study) -> None:
     complete(other, 6e-3, 1, 0.95, **CONDEMNED)
     complete(other, 7e-3, 1, 0.94, **SICK)
-    complete(other, 8e-3, 1, 0.65, **HEALTHY)
     complete(other, 9e-3, 1, 0.0)
     space, notes = with_points_of(starting({"from_study": "other", "top": 9}), STORAGE, None)
-    assert [point["lr"] for point in space.first] == [1e-2, 4e-3, 8e-3, 2e-3, 1e-3]
+    assert [point["lr"] for point in space.first] == [6e-3, 7e-3, 1e-2, 4e-3, 2e-3, 1e-3]
     assert notes[:2] == [
-        "first come 5 points from study other: its best trials 1, 4, 7, 2 and 0",
-        "left out: trial 5 (a pruner had condemned it), trial 6 (The learning rate is far too low), trial 8 (it solved "
-        "nothing)",
+        "first come 6 points from study other: its best trials 5, 6, 1, 4, 2 and 0",
+        "left out, for nothing was solved: trial 7",
     ]
     _, notes = with_points_of(starting({"from_study": "other", "top": 1}), STORAGE, None)
-    assert notes[0] == "first comes 1 point from study other: its best trial 1"
-    assert "trial 8" not in notes[1]
+    assert notes == ["first comes 1 point from study other: its best trial 5"]
 
 
-def test_a_study_of_nothing_but_such_trials_is_refused(make_study: MakeStudy) -> None:
+def test_a_study_that_solved_nothing_is_refused(make_study: MakeStudy) -> None:
     study = make_study(name="other")
-    complete(study, 6e-3, 1, 0.0, **SICK)
-    complete(study, 6e-3, 1, 0.3, **CONDEMNED)
+    complete(study, 6e-3, 1, 0.0)
     with pytest.raises(StudyError) as caught:
         with_points_of(starting({"from_study": "other"}), STORAGE, None)
     assert str(caught.value) == (
-        "other: no completed trial is worth starting from: trial 1 (a pruner had condemned it), trial 0 (it solved "
-        "nothing); name points in `first`, or start from another study"
+        "other: nothing to start from, for no completed trial has solved anything; name points in `first`, or start "
+        "from another study"
     )
-
-
-def test_a_fault_that_all_trials_share_does_not_leave_a_study_without_a_start(make_study: MakeStudy) -> None:
-    study = make_study(name="other")
-    complete(study, 6e-3, 1, 0.0, **SICK)
-    complete(study, 7e-3, 1, 0.3, **SICK)
-    space, notes = with_points_of(starting({"from_study": "other"}), STORAGE, None)
-    assert [point["lr"] for point in space.first] == [7e-3]
-    assert notes == [
-        "first comes 1 point from study other: its best trial 1",
-        "taken all the same, for no trial is without a fault: trial 1 (The learning rate is far too low)",
-    ]
 
 
 def test_trials_that_give_the_same_point_are_named_together(other: Study) -> None:
