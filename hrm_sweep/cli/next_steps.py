@@ -33,10 +33,11 @@ def _illness(chain: Chain) -> tuple[bool, int, str] | None:
     """Whether the diagnosis names a fault, how bad the end was, and that in words; None for a trial in good health."""
     from hrm_sweep.diagnosis.summary import names_a_fault
     from hrm_sweep.sweep import attributes
+    from hrm_sweep.sweep.audit import pruner_of
 
     attrs, state = chain.last.user_attrs, chain.last.state.name
     is_sick = attributes.VERDICT in attrs and names_a_fault(str(attrs[attributes.VERDICT]))
-    if state == "PRUNED" and str(attrs.get(attributes.PRUNED_BY, "")).partition(" at ")[0] in _FIND_FAULTS:
+    if state == "PRUNED" and pruner_of(attrs) in _FIND_FAULTS:
         return is_sick, 2, "why this one did not learn"
     if state == "FAIL":
         return is_sick, 1, "why this one failed"

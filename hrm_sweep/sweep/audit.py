@@ -78,8 +78,8 @@ def is_drawn(seed: int, number: int, share: float) -> bool:
     """Whether trial `number` is one of the `share` that go on. A larger share has all trials of a smaller one.
 
     Each trial is with this chance, over seeds. But for one seed they are spread evenly, by steps of the golden section,
-    so that no stretch of trials has many of them or none: draws that know nothing of each other would let four of 24
-    trials go on, or none, in three of ten studies with a share of 0.1.
+    so that no stretch of trials has many of them or none: draws that know nothing of each other would let none of
+    24 trials go on, or four and more, in three of ten studies with a share of 0.1.
     """
     return (Random(f"audit {seed}").random() + number * GOLDEN_SECTION) % 1 < share
 

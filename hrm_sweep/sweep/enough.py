@@ -1,7 +1,7 @@
 """`stop_when`: a study that has stopped getting better, by its main goal, ends before its budget.
 
 Read off the storage at every decision, so it is the same for all workers and after a restart. Should a trial that was
-running by then turn out better after all, the study goes on.
+running by then turn out better after all, the study goes on; of the terminator, once somebody has looked again.
 """
 
 from __future__ import annotations
