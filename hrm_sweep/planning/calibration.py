@@ -13,6 +13,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -127,13 +128,10 @@ def known_speed(shape: Shape, configs: Sequence[RunConfig]) -> Speed | None:
     try:
         kept = json.loads(_file_of(shape).read_text(encoding="utf-8"))
         measured = tuple(Measured(**{**one, "point": Point(**one["point"])}) for one in kept["measured"])
+        speed = Speed(measured, float(kept["at"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return (
-        Speed(measured)
-        if measured and Speed(measured).covers(Point.of(one, shape.facts.seq_len) for one in wanted)
-        else None
-    )
+    return speed if measured and speed.covers(Point.of(one, shape.facts.seq_len) for one in wanted) else None
 
 
 def measured_speed(shape: Shape, configs: Sequence[RunConfig]) -> Speed:
@@ -148,6 +146,7 @@ def measured_speed(shape: Shape, configs: Sequence[RunConfig]) -> Speed:
         "threads": shape.setting.threads,
         "seconds": SECONDS_A_POINT,
     }
+    at = time.time()
     replies = _ask(request, shape.setting)
     measured = tuple(
         Measured(
@@ -157,7 +156,7 @@ def measured_speed(shape: Shape, configs: Sequence[RunConfig]) -> Speed:
         )
         for index, config in enumerate(points)
     )
-    speed = Speed(measured)
+    speed = Speed(measured, at)
     _keep(shape, speed)
     return speed
 
@@ -241,11 +240,14 @@ def _reply(child: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def _mean(replies: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The mean of what processes beside each other measured at one point; of memory, the most."""
+    """The mean of what processes beside each other measured at one point; of memory and of waiting, the most."""
     names = ("step_s", "evaluation_s", "saving_s", "start_s")
     means = {name: sum(reply[name] for reply in replies) / len(replies) for name in names}
-    peaks = [reply["peak_bytes"] for reply in replies if reply["peak_bytes"] is not None]
-    return {**means, "evaluated": replies[0]["evaluated"], "peak_bytes": max(peaks, default=None)}
+    most = {
+        name: max((reply[name] for reply in replies if reply[name] is not None), default=None)
+        for name in ("peak_bytes", "waited")
+    }
+    return {**means, "evaluated": replies[0]["evaluated"], **most}
 
 
 def _file_of(shape: Shape) -> Path:
@@ -256,7 +258,7 @@ def _file_of(shape: Shape) -> Path:
 def _keep(shape: Shape, speed: Speed) -> None:
     """Write what was measured, whole or not at all. A cache that cannot be written is no reason to fail."""
     path = _file_of(shape)
-    content = {"of": shape.key(), "measured": [dataclasses.asdict(one) for one in speed.measured]}
+    content = {"of": shape.key(), "at": speed.at, "measured": [dataclasses.asdict(one) for one in speed.measured]}
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -41,6 +41,8 @@ class Measured:
     saving_s          of the files written after an evaluation.
     start_s           from the call of the training to its first step, torch being loaded.
     peak_bytes        the most memory taken beyond what was taken before; None where the system does not say.
+    waited            share of the steps' time for which the measuring thread stood in line for a core, because other
+                      programs had it; None where the system does not say.
     """
 
     point: Point
@@ -51,6 +53,7 @@ class Measured:
     saving_s: float
     start_s: float
     peak_bytes: int | None
+    waited: float | None = None
 
 
 @dataclass(frozen=True)
@@ -69,9 +72,11 @@ class Seconds:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast one shape of model is here, with so many threads and so many of its kind beside it."""
+    """How fast one shape of model is here, with so many threads and so many of its kind beside it. `at` is when that
+    was measured, in seconds since the epoch."""
 
     measured: tuple[Measured, ...]
+    at: float
 
     def covers(self, points: Iterable[Point]) -> bool:
         """Whether all points lie between those measured, or as good as."""
@@ -111,6 +116,33 @@ class Speed:
             evaluation=evaluations * self.evaluation_s(config, seq_len, puzzles),
             saving=evaluations * saving,
         )
+
+
+BUSY = 0.1
+"""From this share of `waited` on a measurement is of a busy machine: the times are too long by about as much."""
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Under which the speeds of a plan were measured: `at`, the earliest of them, in seconds since the epoch, and
+    the most that one `waited`."""
+
+    at: float
+    waited: float | None
+
+    @staticmethod
+    def of(speeds: Iterable[Speed | None]) -> Conditions | None:
+        """None where a speed is not known, and so no time of the plan."""
+        known = [speed for speed in speeds if speed is not None]
+        if not known:
+            return None
+        waits = [one.waited for speed in known for one in speed.measured if one.waited is not None]
+        return Conditions(min(speed.at for speed in known), max(waits, default=None))
+
+    @property
+    def busy(self) -> bool:
+        """Whether other programs had the cores."""
+        return self.waited is not None and self.waited >= BUSY
 
 
 def corners(configs: Sequence[RunConfig], seq_len: int) -> list[RunConfig]:

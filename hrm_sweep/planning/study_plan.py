@@ -9,6 +9,7 @@ from typing import Any
 from hrm_sweep.planning.calibration import Setting
 from hrm_sweep.planning.lint import LintFinding
 from hrm_sweep.planning.run_plan import RunPlan
+from hrm_sweep.planning.speed import Conditions
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class StudyPlan:
     effects     against the base of the space, all else equal.
     facts       lines about the zero rule.
     fixed       parameters that have one value only, so that they are not searched, and that value.
+    conditions  under which the times were measured; None where none was.
     """
 
     name: str
@@ -61,6 +63,7 @@ class StudyPlan:
     facts: tuple[str, ...]
     findings: tuple[LintFinding, ...]
     fixed: Mapping[str, Any] = field(default_factory=dict)
+    conditions: Conditions | None = None
 
     def ends(self, of: Callable[[RunPlan], float]) -> tuple[float, float]:
         """The least and the most of a quantity among the runs."""

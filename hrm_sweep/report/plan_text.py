@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,7 @@ from hrm_sweep.planning.calibration import MOST_SHAPES
 from hrm_sweep.planning.lint import Kind
 from hrm_sweep.planning.memory import spelled_bytes
 from hrm_sweep.planning.run_plan import RULE_EPOCH, RunPlan
+from hrm_sweep.planning.speed import Conditions
 from hrm_sweep.planning.study_plan import Effect, StudyPlan
 from hrm_sweep.report.pace import span
 
@@ -108,6 +110,7 @@ def plan_mapping(plan: StudyPlan, hours: float | None) -> dict[str, Any]:
         "runs": {name: dict(zip(("least", "most"), ends, strict=True)) for name, ends in _quantities(plan).items()},
         "trial_seconds": None if seconds is None else dict(zip(("least", "mean", "most"), seconds, strict=True)),
         "study_seconds": plan.study_seconds,
+        "measured": None if plan.conditions is None else vars(plan.conditions),
         "hours": hours,
         "trials_in_hours": None if hours is None else plan.trials_in(hours),
         "effects": [
@@ -206,8 +209,20 @@ def _costs(plan: StudyPlan, hours: float | None, measure_with: str) -> Iterator[
             f"evaluation {span(parts.evaluation)} ({_number(an_evaluation)} ms each), checkpoints "
             + (f"{span(parts.saving)}, start {span(parts.start)}"),
         )
+    if plan.conditions is not None and plan.seconds is not None:
+        yield from _measured(plan.conditions)
     if hours is not None:
         yield f"{hours:g} hours", f"buy {_bought(plan, hours)}"
+
+
+def _measured(conditions: Conditions) -> Iterator[tuple[str, str]]:
+    """When the times were measured, and whether something else had the cores then."""
+    at = f"measured {time.strftime('%Y-%m-%d %H:%M', time.localtime(conditions.at))}"
+    if not conditions.busy:
+        yield "", at
+        return
+    yield "", f"{at}, when other programs took up to {100 * (conditions.waited or 0):.0f} % of its time:"
+    yield "", "once the machine is quiet, --calibrate measures anew"
 
 
 def _bought(plan: StudyPlan, hours: float) -> str:

@@ -15,6 +15,7 @@ from hrm_sweep.planning.lint import Kind, Level, LintFinding, lint
 from hrm_sweep.planning.plan_lint import lint_learning_rate, lint_plan
 from hrm_sweep.planning.puzzle_facts import PuzzleFacts
 from hrm_sweep.planning.run_plan import RunPlan, plan_run
+from hrm_sweep.planning.speed import Conditions
 from hrm_sweep.planning.study_plan import StudyPlan, effect
 from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
 from hrm_sweep.sweep.parameters import every_end
@@ -77,6 +78,7 @@ def plan_space(
         facts=tuple(facts),
         findings=tuple(findings),
         fixed=_fixed(space),
+        conditions=Conditions.of(speeds),
     )
 
 
@@ -97,7 +99,16 @@ def plan_one(
         *lint_learning_rate([config]),
         *lint_plan(run, memory_of_a_trial(Share(1, 1, setting.devices), 1)),
     ]
-    return StudyPlan(name, None, setting, (run,), (), (), tuple(named(finding) for finding in findings))
+    return StudyPlan(
+        name=name,
+        trials=None,
+        setting=setting,
+        runs=(run,),
+        effects=(),
+        facts=(),
+        findings=tuple(named(finding) for finding in findings),
+        conditions=Conditions.of([speed]),
+    )
 
 
 def memory_of_a_trial(share: Share, gpus_per_trial: float) -> int | None:

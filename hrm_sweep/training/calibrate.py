@@ -14,7 +14,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -50,8 +50,8 @@ class Clock:
 
 
 def measure(config: RunConfig, facts: SplitMetadata, seconds: float, bytes_before: int | None) -> dict[str, Any]:
-    """Seconds of a step, an evaluation, saving and starting, at this configuration, and the most memory that this
-    process has taken so far beyond `bytes_before`.
+    """Seconds of a step, an evaluation, saving and starting, at this configuration, the most memory that this process
+    has taken so far beyond `bytes_before`, and the share of the steps' time for which it stood in line for a core.
 
     Training is timed for `seconds`, at least four steps. Raises TrainingError when such a run fails.
     """
@@ -65,7 +65,7 @@ def measure(config: RunConfig, facts: SplitMetadata, seconds: float, bytes_befor
         start_s, evaluation_s, saving_s = _timed_evaluation(short, root / "short")
         clock = Clock(seconds)
         endless = short.model_copy(update={"epochs": 10_000, "eval_interval": 10_000, "checkpoint": False})
-        _run(endless, root / "long", clock)
+        waited = _share_waited(lambda: _run(endless, root / "long", clock))
         bytes_after = Device.choose(config).peak_bytes()
     step_s = _step_seconds(clock.ticks, config.log_interval)
     return {
@@ -75,6 +75,7 @@ def measure(config: RunConfig, facts: SplitMetadata, seconds: float, bytes_befor
         "saving_s": max(0.0, saving_s - step_s),
         "start_s": max(0.0, start_s - step_s),
         "peak_bytes": None if bytes_before is None or bytes_after is None else bytes_after - bytes_before,
+        "waited": waited,
     }
 
 
@@ -101,6 +102,24 @@ def _run(config: RunConfig, directory: Path, clock: Clock, on_row: Any = lambda 
     status = run_training(config, RunDirectory(directory), stop=clock.stop, on_row=on_row, say=said.append)
     if status.state is State.FAILED:
         raise TrainingError(f"a run of a few steps failed ({status.cause}): {status.message}")
+
+
+def _share_waited(work: Callable[[], None]) -> float | None:
+    """The share of the time of `work` for which this thread could have run and other programs had the cores."""
+    began, waiting_before = time.perf_counter(), _seconds_in_line()
+    work()
+    waiting_after = _seconds_in_line()
+    if waiting_before is None or waiting_after is None:
+        return None
+    return (waiting_after - waiting_before) / (time.perf_counter() - began)
+
+
+def _seconds_in_line() -> float | None:
+    """For how long this thread has stood in line for a core so far; None where the system does not say."""
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):  # not Linux, or a kernel without these figures
+        return None
 
 
 def _step_seconds(ticks: list[float], log_interval: int) -> float:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,22 @@ def test_a_space_is_measured_once_and_says_what_hours_buy(folder: Path) -> None:
     found: dict[str, Any] = json.loads(again.stdout)
     assert found["trial_seconds"]["least"] > 0
     assert found["study_seconds"] > 0
+    assert 0 <= time.time() - found["measured"]["at"] < 600
     (steps,) = [effect for effect in found["effects"] if effect["parameter"] == "arch.halt_max_steps"]
     assert {one["value"]: one["train"] for one in steps["values"] if one["value"] > 1} == {2: 1, 4: 1, 8: 1, 16: 1}
     assert {finding["kind"] for finding in found["findings"]} == {"cannot be judged"}
     assert not (folder / "data").exists()
+
+    (kept,) = (folder / "cache" / "speed").glob("*.json")
+    content = json.loads(kept.read_text())
+    day = time.mktime((2026, 3, 1, 12, 30, 0, 0, 0, -1))
+    kept.write_text(
+        json.dumps({**content, "at": day, "measured": [{**one, "waited": 0.43} for one in content["measured"]]})
+    )
+    busy = " ".join(plan(*words, folder=folder).stdout.split())
+    assert (
+        "measured 2026-03-01 12:30, when other programs took up to 43 % of its time: once the machine is quiet" in busy
+    )
 
 
 def test_a_single_run_says_how_many_of_its_kind_hours_buy(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from hrm_sweep.data import SplitMetadata
 from hrm_sweep.errors import TrainingError
 from hrm_sweep.planning import calibration
 from hrm_sweep.planning.calibration import Calibrate, Setting, Shape, known_speed, measured_speed, speeds_of
+from hrm_sweep.planning.speed import Conditions
 
 FACTS = SplitMetadata(0, 0, 0, 6, 16, 1, 1000, 1, ("all",))
 SMALL = {"arch.hidden_size": 16, "arch.num_heads": 2, "arch.halt_max_steps": 2, "eval_puzzles": 8}
@@ -29,7 +32,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_two_trials_beside_each_other_are_measured_and_kept(cache: Path) -> None:
     configs = [small(H=1, batch=4), small(H=2, batch=8), small(H=1, batch=8)]
-    setting, heard = Setting(2, 1), list[str]()
+    setting, heard, began = Setting(2, 1), list[str](), time.time()
     shapes = [(config, FACTS) for config in configs]
     assert speeds_of(shapes, setting, Calibrate.NEVER) == [None] * 3
     speed, *others = speeds_of(shapes, setting, Calibrate.MISSING, heard.append)
@@ -42,6 +45,7 @@ def test_two_trials_beside_each_other_are_measured_and_kept(cache: Path) -> None
         assert one.evaluation_s > 0
         assert one.start_s >= 0
         assert one.evaluated == 8
+    assert began <= speed.at <= time.time()
     (file,) = (cache / "speed").iterdir()
     assert speeds_of(shapes, setting, Calibrate.MISSING) == [speed] * 3
 
@@ -53,6 +57,23 @@ def test_two_trials_beside_each_other_are_measured_and_kept(cache: Path) -> None
     assert known_speed(Shape(small(lr=0.5, seed=7), FACTS, setting), configs) == speed, "nothing that matters"
     file.write_text("{")
     assert known_speed(shape, configs) is None, "damaged"
+
+
+@pytest.mark.skipif(
+    not Path("/proc/thread-self/schedstat").is_file(), reason="only Linux says how long a thread waited"
+)
+def test_a_measurement_on_a_busy_core_says_so(cache: Path) -> None:
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})  # and so both processes that measure
+    try:
+        speed = measured_speed(Shape(small(), FACTS, Setting(2, 1)), [small()])
+    finally:
+        os.sched_setaffinity(0, cores)
+    found = Conditions.of([speed])
+    assert found is not None
+    assert found.busy
+    assert found.waited is not None
+    assert 0.2 < found.waited < 1
 
 
 def test_what_cannot_be_measured_says_why_and_what_to_do() -> None:

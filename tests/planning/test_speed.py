@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 
 from hrm_sweep.config import RunConfig, load_config
 from hrm_sweep.planning.cost import act_step_flops
-from hrm_sweep.planning.speed import Measured, Point, Speed, corners
+from hrm_sweep.planning.speed import BUSY, Conditions, Measured, Point, Speed, corners
 
 SEQ_LEN = 16
+AT = 1.8e9  # when it was measured
 
 
 def made_up_step_s(point: Point) -> float:
@@ -31,7 +32,7 @@ def measured(configs: list[RunConfig]) -> Speed:
         point = Point.of(one, SEQ_LEN)
         work = one.arch.halt_max_steps * act_step_flops(one.arch, SEQ_LEN)
         found.append(Measured(point, made_up_step_s(point), 100 * (1e-4 + 1e-11 * work), 100, work, 0.01, 0.5, None))
-    return Speed(tuple(found))
+    return Speed(tuple(found), AT)
 
 
 @given(H=st.integers(1, 3), L=st.integers(1, 4), batch=st.integers(32, 128), M=st.integers(2, 16))
@@ -64,6 +65,22 @@ def test_from_one_point_time_grows_in_proportion() -> None:
 def test_noise_in_which_more_work_was_faster_gives_no_negative_time() -> None:
     one = Measured(Point(1e6, 32), 0.02, 1.0, 100, 1e6, 0.0, 0.0, None)
     two = Measured(Point(3e6, 32), 0.01, 0.9, 100, 3e6, 0.0, 0.0, None)
-    speed = Speed((one, two))
+    speed = Speed((one, two), AT)
     assert speed.step_s(Point(9e6, 320)) > 0
     assert speed.step_s(Point(1e3, 1)) > 0
+
+
+def test_a_plan_is_as_old_as_its_oldest_speed_and_as_busy_as_its_busiest() -> None:
+    def speed(at: float, *waits: float | None) -> Speed:
+        return Speed(tuple(Measured(Point(1e6, 32), 0.02, 1, 100, 1e6, 0, 0, None, waited) for waited in waits), at)
+
+    assert Conditions.of([None, None]) is None
+    unsaid = Conditions.of([speed(3.0, None)])
+    assert unsaid == Conditions(3.0, None)
+    assert not unsaid.busy
+    quiet = Conditions.of([speed(9.0, 0.01, None), None, speed(4.0, BUSY / 2)])
+    assert quiet == Conditions(4.0, BUSY / 2)
+    assert not quiet.busy
+    busy = Conditions.of([speed(9.0, 0.0), speed(10.0, 0.4)])
+    assert busy == Conditions(9.0, 0.4)
+    assert busy.busy

@@ -73,7 +73,7 @@ def test_a_parameter_that_is_fixed_is_said_to_be_searched_no_longer(folder: Path
 def test_trials_beside_each_other_share_the_time_of_a_budget(folder: Path) -> None:
     plan = planned({"lr": {"values": [1e-3, 2e-3]}}, budget={"trials": 10})
     assert (plan.seconds, plan.study_seconds, plan.trials_in(1)) == (None, None, None)
-    speed = Speed((Measured(Point.of(plan.runs[0].config, 16), 0.1, 2.0, 100, 1e6, 0.0, 0.0, None),))
+    speed = Speed((Measured(Point.of(plan.runs[0].config, 16), 0.1, 2.0, 100, 1e6, 0.0, 0.0, None),), 1.8e9)
     runs = tuple(plan_run(run.config, run.puzzles, speed) for run in plan.runs)
     timed = StudyPlan("timed", 10, Setting(2, 1), runs, (), (), ())
     assert timed.seconds is not None
