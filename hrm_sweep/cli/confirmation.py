@@ -21,7 +21,9 @@ def announce_confirmation(study: Study, share: Share, hours: float | None, voice
     """What will be trained, and what the race can tell. Raises StudyError when the puzzles have changed."""
     from rich.markup import escape
 
+    from hrm_sweep.report.pace import span
     from hrm_sweep.report.terminal import spelled
+    from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.confirm.plan import require_same_puzzles
     from hrm_sweep.sweep.storage import shown
 
@@ -41,8 +43,19 @@ def announce_confirmation(study: Study, share: Share, hours: float | None, voice
         searched = "" if one.score is None else f"{study.space.objective.metric} {one.score:.4g} in the search; "
         name = f"{one.name}, the baseline" if one.is_baseline and one.trial is not None else one.name
         say(f"  {escape(name)}: {escape(searched + (spelled(one.values) or 'as in the base'))}")
-    looks = ", ".join(map(str, plan.looks))
-    say(f"no pruner but the race: who is beaten for sure after {looks} seeds is trained no further")
+    if len(plan.looks) > 1:
+        looks = ", ".join(map(str, plan.looks[:-1]))
+        say(f"no pruner but the race: who is beaten for sure after {looks} seeds is trained no further")
+    else:
+        say(f"no pruner, and no race: {len(plan.seeds)} seeds are too few to drop anybody before the last one")
+    now = account(study)
+    left = now.left + now.due + now.lost
+    if left and plan.seconds_a_run is not None:
+        rounds = -(-left // share.jobs)  # of runs beside each other
+        say(
+            f"about {span(rounds * plan.seconds_a_run)} for {left} runs, were nobody dropped and each as long as the "
+            f"trials of {escape(plan.of)}, {span(plan.seconds_a_run)}"
+        )
     say(f"storage {shown(study.storage_url)}, runs in {study.folder}")
 
 

@@ -86,6 +86,7 @@ def confirmed(searched: Path) -> tuple[Path, dict[str, Any]]:
         os.kill(process.pid, signal.SIGKILL)
     done = hrm_sweep(*arguments, "--jobs", "2", "--json", folder=searched)
     assert done.returncode == 0, done.stdout + done.stderr
+    (searched / "said.txt").write_text(done.stderr)
     return searched, json.loads(done.stdout)
 
 
@@ -107,6 +108,16 @@ def test_every_candidate_was_trained_once_on_every_seed_although_it_was_killed(
     best, baseline = [load_config(study.run_directory(chain.first.number).config) for chain in chains[:2]]
     assert (best.seed, baseline.seed) == (FRESH[0], FRESH[0])
     assert baseline.lr == load_config("hrm_v1_tiny").lr
+
+
+def test_it_says_beforehand_how_long_it_takes_and_whether_there_is_a_race(
+    confirmed: tuple[Path, dict[str, Any]],
+) -> None:
+    said = " ".join((confirmed[0] / "said.txt").read_text().split())
+    assert "no race: 2 seeds are too few to drop anybody before the last one" in said
+    assert re.search(
+        r"about \d+ \w+ for 4 runs, were nobody dropped and each as long as the trials of mine, \d+ \w+", said
+    )
 
 
 def test_scores_are_those_of_unseen_puzzles_puzzle_by_puzzle(

@@ -23,12 +23,14 @@ class Candidate(Part):
     name    how it is called: `trial 7`, or `baseline`.
     trial   its best trial in the search; None where the search did not try it.
     score   of that trial in the search, on the puzzles it was selected by.
+    seconds  that trial took there; None where that is not known.
     values  RunConfig keys.
     """
 
     name: str
     trial: NonNegativeInt | None = None
     score: float | None = None
+    seconds: float | None = None
     values: dict[str, Any] = Field(default_factory=dict)
     is_baseline: bool = False
 
@@ -61,6 +63,12 @@ class Confirmation(Part):
     def looks(self) -> tuple[int, ...]:
         """After how many rounds losers are looked for. A round is one seed for every candidate."""
         return tuple(range(min(FIRST_LOOK, len(self.seeds)), len(self.seeds) + 1))
+
+    @property
+    def seconds_a_run(self) -> float | None:
+        """What a run takes on average, by what the candidates took in the search; None where that is not known."""
+        known = [one.seconds for one in self.candidates if one.seconds is not None]
+        return sum(known) / len(known) if known else None
 
     def level_at(self, look: int) -> float:
         """The one-sided level at which one candidate is told to be worse than another, at one of the looks.

@@ -159,7 +159,16 @@ def _values(trial: FrozenTrial) -> dict[str, Any]:
 
 
 def _candidate(study: Study, trial: FrozenTrial) -> Candidate:
-    return Candidate(name=f"trial {trial.number}", trial=trial.number, score=score(trial), values=_values(trial))
+    return Candidate(name=f"trial {trial.number}", values=_values(trial), **_in_the_search(trial))
+
+
+def _in_the_search(trial: FrozenTrial) -> dict[str, Any]:
+    took = trial.duration
+    return {
+        "trial": trial.number,
+        "score": score(trial),
+        "seconds": None if took is None else round(took.total_seconds(), 1),
+    }
 
 
 def _base(study: Study) -> SearchSpace:
@@ -215,7 +224,7 @@ def _known_score(study: Study, base: SearchSpace, config: RunConfig) -> Mapping[
     """The best trial of the search that had this configuration, if any."""
     for trial in best_configurations(study, len(study.trials())):
         if not _differs(base.config(_values(trial), where=f"trial {trial.number}"), config):
-            return {"trial": trial.number, "score": score(trial)}
+            return _in_the_search(trial)
     return {}
 
 
