@@ -98,8 +98,8 @@ def more_eval_puzzles(run: Evidence) -> Overrides | None:
     """A thousand evaluated puzzles, where there are more to evaluate than are: at most half of the test puzzles are."""
     config = run.recorded.config
     there = run.data.test.examples // 2 if run.data is not None else EVAL_PUZZLES
-    has_fewer = config is not None and config.eval_puzzles < min(there, EVAL_PUZZLES)
-    return {"eval_puzzles": EVAL_PUZZLES} if has_fewer else None
+    more = min(there, EVAL_PUZZLES)
+    return {"eval_puzzles": more} if config is not None and config.eval_puzzles < more else None
 
 
 def falling_lr(run: Evidence) -> Overrides | None:

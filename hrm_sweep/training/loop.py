@@ -109,7 +109,8 @@ class Run:
                 if self._stage_of(self.iteration) != self.stage:
                     self._enter_stage(self._stage_of(self.iteration))
                     self.learner.carry = None
-                    self.say(f"stage {self.stage} of 0 to {len(self.config.stages or ()) - 1} begins")
+                    last = len(self.config.stages or ()) - 1
+                    self.say(f"stage {self.stage} begins; they are counted from 0 to {last}")
                 for batch in self._batches():
                     self._step(batch)
                     compilation.step(self.length.trained_steps - self.learner.steps)

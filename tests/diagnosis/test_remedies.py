@@ -16,7 +16,7 @@ from hrm_sweep.config import RunConfig, apply_overrides, config_from_mapping, co
 from hrm_sweep.data import open_folder
 from hrm_sweep.diagnosis import Evidence, Verdict, all_rules, gather_evidence
 from hrm_sweep.diagnosis.engine import judge
-from hrm_sweep.diagnosis.remedies import in_stages
+from hrm_sweep.diagnosis.remedies import in_stages, more_eval_puzzles
 from hrm_sweep.planning.lint import Level, lint
 
 SUDOKU = Path(__file__).parent.parent / "fixtures" / "sudoku-4x4"
@@ -211,3 +211,13 @@ def test_a_remedy_of_a_run_in_stages_changes_its_stage(tmp_path: Path) -> None:
     assert (changed.epochs, changed.stage(0).lr, changed.stage(1).lr) == (120, 1e-3, config.lr)
     plain = gather_evidence(SUDOKU.parent / "runs" / "healthy", data=SUDOKU)
     assert in_stages(plain, asked) is asked
+
+
+@pytest.mark.parametrize("set_to", [1, 10, 10_000])
+def test_no_more_puzzles_are_proposed_than_there_are(evidence: Evidence, set_to: int) -> None:
+    there = open_folder(SUDOKU).test.n_examples // 2
+    recorded = dataclasses.replace(
+        evidence.recorded, config=evidence.config.model_copy(update={"eval_puzzles": set_to})
+    )
+    remedy = more_eval_puzzles(dataclasses.replace(evidence, recorded=recorded))
+    assert remedy == ({"eval_puzzles": there} if set_to < there else None)
