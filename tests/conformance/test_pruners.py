@@ -117,3 +117,11 @@ def test_hyperband_takes_the_length_of_the_run_for_its_largest_resource() -> Non
     (hyperband,) = read_pruners({"hyperband": {"min_epoch": 10}}).values()
     assert hyperband.build(90)._max_resource == 90  # type: ignore[attr-defined]
     assert hyperband.build(EVERY)._max_resource == 10  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("name", ["hyperband", "successive_halving", "median", "percentile", "threshold", "patient"])
+def test_who_has_come_to_the_last_evaluation_is_compared_no_more(name: str) -> None:
+    (pruner,) = read_pruners({name: SPECIFICATIONS[name]}).values()
+    curve = [0.3, *DEAD[1:]]
+    assert pruner.verdict(progress(study_with(8, pruner), curve[:-1])) is not None
+    assert pruner.verdict(progress(study_with(8, pruner), curve)) is None

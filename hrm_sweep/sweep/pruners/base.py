@@ -37,6 +37,11 @@ class Progress:
     def latest(self) -> MetricRow | None:
         return self.evaluations[-1] if self.evaluations else None
 
+    @property
+    def is_at_its_end(self) -> bool:
+        """Whether the last epoch has been evaluated, so that there is nothing left to save."""
+        return self.latest is not None and self.latest.epoch >= self.epochs
+
 
 class Pruner(Part, ABC):
     """Decides after each evaluation whether a trial should end. Its fields are its options in the search space.

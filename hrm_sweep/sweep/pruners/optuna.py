@@ -15,7 +15,8 @@ from hrm_sweep.sweep.pruners.base import Progress, Pruner, at_epoch
 
 
 class OptunaPruner(Pruner):
-    """A pruner that asks one of Optuna's."""
+    """A pruner that asks one of Optuna's, but not at the last evaluation: whoever has come that far has a score, which
+    the sampler and the other trials are better off with."""
 
     @abstractmethod
     def build(self, epochs: int) -> BasePruner:
@@ -23,7 +24,11 @@ class OptunaPruner(Pruner):
 
     def verdict(self, progress: Progress) -> str | None:
         step = progress.trial.last_step
-        if step is None or not self.build(progress.epochs).prune(progress.study, progress.trial):
+        if (
+            step is None
+            or progress.is_at_its_end
+            or not self.build(progress.epochs).prune(progress.study, progress.trial)
+        ):
             return None
         return f"{at_epoch(self, progress)}: {progress.metric} {progress.trial.intermediate_values[step]:.4g}"
 
