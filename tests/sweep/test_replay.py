@@ -118,8 +118,8 @@ def test_a_pruner_that_compares_trials_sees_those_that_ended_before(make_study: 
 
 def test_a_trial_that_a_replay_has_ended_is_no_completed_trial_for_the_next_ones(make_study: MakeStudy) -> None:
     study = make_study()
-    add(study, {1: 0.0, 2: 0.9})
-    add(study, {1: 0.2, 2: 0.3})
+    add(study, {1: 0.0, 2: 0.9, 3: 0.9})
+    add(study, {1: 0.2, 2: 0.3, 3: 0.3})
     median = "median startup_trials=1"
     found = ends(replayed_pruners(study, f"{median}; zero_accuracy at 1 + {median}"))
     assert found == {median: {1: 2}, f"zero_accuracy at 1 + {median}": {0: 1}}
