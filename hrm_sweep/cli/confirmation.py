@@ -97,6 +97,8 @@ def _next_commands(study: Study, report: ConfirmationReport) -> Iterator[tuple[s
 
     if report.verdict is Verdict.UNDECIDED:
         yield study_command(study, "confirm", report.of, *_named(study, report)), "continues"
+    if report.verdict is Verdict.NOTHING:
+        yield study_command(study, "retry", study.name), "lets failed runs be tried again, by the same confirm"
     yield study_command(study, "report", report.of, "--html", "report.html"), "both scores of each on one page"
     yield study_command(study, "clean", study.name), "removes the checkpoints of its runs"
 

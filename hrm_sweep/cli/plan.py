@@ -56,7 +56,9 @@ def plan(
     Example: hrm-sweep plan progressive --preset stages.2.epochs=24
     """
     import json
+    import math
 
+    from hrm_sweep.errors import UsageError
     from hrm_sweep.planning.calibration import Calibrate
     from hrm_sweep.report.plan_text import (
         effects_table,
@@ -67,6 +69,8 @@ def plan(
         without_effect,
     )
 
+    if hours is not None and not math.isfinite(hours):
+        raise UsageError(f"--hours: expected a number of hours, found {hours}")
     how = {None: Calibrate.MISSING, True: Calibrate.ANEW, False: Calibrate.NEVER}[calibrate]
     progress = output_console(stderr=True, quiet=is_quiet())
     words = list(arguments or [])

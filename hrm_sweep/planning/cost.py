@@ -7,6 +7,7 @@ number of layers; S counts the puzzle slots too. Heads and embeddings are left o
 from __future__ import annotations
 
 from hrm_sweep.config import ArchConfig, RunConfig, swiglu_width
+from hrm_sweep.config.schedule import RunLength
 
 
 def parameter_count(arch: ArchConfig, vocab_size: int, seq_len: int) -> int:
@@ -27,10 +28,23 @@ def train_flops(config: RunConfig, seq_len: int, steps: int) -> float:
 
     Every step runs the H_cycles (L_cycles + 1) calls once to learn and, with more than one ACT step allowed, once more
     to see the next Q values; the gradient goes back through the last call of each module, at twice its cost. Of a run
-    with stages, `steps` are all of its steps, and each stage has its share.
+    with stages, a step costs the mean over its epochs; `train_flops_of_first` knows which stage a step belongs to.
     """
     each = sum(share * _train_step_flops(stage.arch, seq_len) for stage, share in config.stage_shares)
     return float(steps) * config.global_batch_size * each
+
+
+def train_flops_of_first(config: RunConfig, seq_len: int, length: RunLength, steps: int) -> float:
+    """Floating-point operations of the first `steps` optimizer steps of a run of this length: of a run with stages,
+    each step at what its stage costs."""
+    total, done, epochs = 0.0, 0, 0.0
+    stages = config.stage_shares
+    for number, (stage, share) in enumerate(stages, start=1):
+        epochs += share * config.epochs
+        end = steps if number == len(stages) else min(steps, length.step_at(round(epochs)))
+        total += max(0, end - done) * config.global_batch_size * _train_step_flops(stage.arch, seq_len)
+        done = max(done, end)
+    return total
 
 
 def _train_step_flops(arch: ArchConfig, seq_len: int) -> float:

@@ -29,12 +29,17 @@ def lint_plan(plan: RunPlan, memory_bytes: int | None = None) -> Iterator[LintFi
     if not plan.steps:
         return
     if memory_bytes is not None and plan.memory.total > memory_bytes:
-        rows = max(1, config.global_batch_size // 4)
+        at_once = min(config.global_batch_size, config.micro_batch_size or config.global_batch_size)
+        less = (
+            f"micro_batch_size={at_once // 4} computes the same with less"
+            if at_once >= 4
+            else "a smaller model (arch.hidden_size, arch.H_layers, arch.L_layers) takes less"
+        )
         yield LintFinding(
             Level.WARNING,
             "micro_batch_size",
             f"about {spelled_bytes(plan.memory.total)} of memory for a batch of {config.global_batch_size}, of "
-            f"{spelled_bytes(memory_bytes)} that there are; micro_batch_size={rows} computes the same with less",
+            f"{spelled_bytes(memory_bytes)} that there are; {less}",
         )
     if plan.evaluation_share > LARGE_EVALUATION:
         yield LintFinding(

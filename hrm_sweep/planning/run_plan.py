@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from hrm_sweep.config import RunConfig
 from hrm_sweep.config.schedule import RunLength, learning_rate
 from hrm_sweep.evaluation.selection import selection_size
-from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops
+from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops_of_first
 from hrm_sweep.planning.memory import Memory, disk_bytes
 from hrm_sweep.planning.puzzle_facts import PuzzleFacts
 from hrm_sweep.planning.speed import TRIAL_OVERHEAD_S, Seconds, Speed
@@ -78,7 +78,8 @@ class RunPlan:
     @property
     def drawn_epochs(self) -> float:
         """Epochs whose rows are drawn, partial batches left out."""
-        return self.length.epoch_at(self.steps)
+        facts = self.puzzles.train
+        return self.steps * self.config.global_batch_size / (facts.total_groups * facts.mean_puzzle_examples)
 
     @property
     def effective_epochs(self) -> tuple[float, float]:
@@ -140,7 +141,7 @@ def plan_run(
         length=length,
         parameters=parameter_count(config.arch, facts.vocab_size, facts.seq_len),
         evaluated=evaluated,
-        train_flops=train_flops(config, facts.seq_len, steps),
+        train_flops=train_flops_of_first(config, facts.seq_len, length, steps),
         evaluation_flops=evaluations * evaluation_flops(config, facts.seq_len, evaluated),
         memory=Memory.of(config, facts, processes, halves=on_gpu),
         disk_bytes=disk_bytes(config, facts, steps),

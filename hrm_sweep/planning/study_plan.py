@@ -82,12 +82,12 @@ class StudyPlan:
         """Of the whole study, were no trial pruned, and every combination as likely as any other."""
         if self.seconds is None or self.trials is None:
             return None
-        least, mean, _ = self.seconds
-        return max(least, self.trials * mean / min(self.setting.jobs, self.trials))
+        rounds = -(-self.trials // self.setting.jobs)  # of trials beside each other
+        return rounds * self.seconds[1]
 
     def trials_in(self, hours: float) -> int | None:
         """How many whole trials a budget of hours buys."""
-        return None if self.seconds is None else int(3600 * hours * self.setting.jobs / self.seconds[1])
+        return None if self.seconds is None else self.setting.jobs * int(3600 * hours / self.seconds[1])
 
 
 def effect(name: str, reference: Any, base: RunPlan, runs: Sequence[tuple[Any, RunPlan]]) -> Effect:

@@ -37,9 +37,9 @@ class AuditedTrial:
 
 @dataclass(frozen=True)
 class PrunedTrial:
-    """A trial that was ended early.
+    """A trial that was ended early, but for those that violated a constraint.
 
-    pruner     None where it was no pruner but a constraint, or something that gave no reason.
+    pruner     None where something ended it that gave no reason.
     epoch      of its last evaluation, and `value` what it scored there; None where it had none.
     completed  what the trials that ran to their end, condemned by no pruner, scored at that epoch.
     """

@@ -113,7 +113,7 @@ class Verdict(StrEnum):
     WINNER = "winner"
     TIE = "tie"
     UNDECIDED = "undecided"  # runs are still to be made
-    NOTHING = "nothing"  # every run failed
+    NOTHING = "nothing"  # no two candidates gave a score, so nothing was compared
 
 
 @dataclass(frozen=True)

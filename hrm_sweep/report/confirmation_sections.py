@@ -37,7 +37,7 @@ def _headline(report: ConfirmationReport) -> str:
             return "a tie"
         case Verdict.UNDECIDED:
             return "not decided yet"
-    return "no run gave a score"
+    return "nothing"
 
 
 def confirmation_words(report: ConfirmationReport) -> Iterator[str]:
@@ -72,9 +72,12 @@ def _verdict(report: ConfirmationReport) -> Iterator[str]:
         case Verdict.UNDECIDED:
             yield f"Not decided: {report.planned - report.ended} runs are still to end."
         case Verdict.NOTHING:
-            yield "No run gave a score, so nothing is confirmed."
+            only = f"Only {report.leading[0]}" if report.leading else "No run"
+            yield f"{only} gave a score, so nothing was compared, and nothing is confirmed."
         case Verdict.WINNER if report.leading:
-            yield f"Winner: {report.leading[0]}; every other one is beaten (level {level})."
+            silent = [one.name for one in report.candidates if one.confirmed is None]
+            others = f"every other one that gave a score (not {_listed(silent)})" if silent else "every other one"
+            yield f"Winner: {report.leading[0]}; {others} is beaten (level {level})."
         case Verdict.WINNER:
             yield "Every candidate but one is out, and that one has no score."
         case Verdict.TIE:
@@ -85,18 +88,23 @@ def _verdict(report: ConfirmationReport) -> Iterator[str]:
 def _how_many_seeds(report: ConfirmationReport) -> Iterator[str]:
     for pair in report.pairs:
         if pair.second in report.leading:
+            ahead = f"{pair.first} is {_points(report, _lead(report, pair).value)} ahead of {pair.second}"
             if pair.difference.value == 0:
                 yield f"{pair.first} and {pair.second} score alike."
             elif pair.seeds_needed is None:
-                yield (
-                    f"{pair.first} is {_points(report, pair.difference.value)} ahead of {pair.second}; no number of "
-                    "seeds up to 1,000 would tell a difference of that size on these puzzles."
-                )
+                yield f"{ahead}; no number of seeds up to 1,000 would tell a difference of that size on these puzzles."
             else:
-                yield (
-                    f"{pair.first} is {_points(report, pair.difference.value)} ahead of {pair.second}; it takes about "
-                    f"{pair.seeds_needed} seeds to tell a difference of that size."
-                )
+                yield f"{ahead}; it takes about {pair.seeds_needed} seeds to tell a difference of that size."
+
+
+def _lead(report: ConfirmationReport, pair: PairResult) -> Estimate:
+    """By how much the first is better, whichever way the metric is."""
+    found = pair.difference
+    if report.maximize:
+        return found
+    return Estimate(
+        -found.value, None if found.high is None else -found.high, None if found.low is None else -found.low
+    )
 
 
 def _against_baseline(report: ConfirmationReport, leader: CandidateResult) -> Iterator[str]:
@@ -180,7 +188,7 @@ def _pair(report: ConfirmationReport, pair: PairResult) -> tuple[Cell, ...]:
     puzzles = pair.puzzles
     return (
         Cell(pair.second),
-        Cell(_gap(report, pair.difference), pair.difference.value),
+        Cell(_gap(report, _lead(report, pair)), _lead(report, pair).value),
         Cell("< 1e-4" if pair.p < 1e-4 else f"{pair.p:.4f}" if pair.p < 0.1 else f"{pair.p:.2f}", pair.p),
         Cell("" if pair.better is None else f"{pair.better.value:.0%}", _value(pair.better)),
         Cell("" if puzzles is None else f"{puzzles.only_first:.1f}", None if puzzles is None else puzzles.only_first),

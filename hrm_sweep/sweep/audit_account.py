@@ -20,7 +20,11 @@ from hrm_sweep.sweep.study import STATES, Study
 def audit_account(study: Study) -> PrunerAudit:
     """The study as it stands, a trial and its retries counted as one."""
     last = [chain.last for chain in study.chains() if chain.is_given_out]
-    pruned = [trial for trial in last if trial.state is TrialState.PRUNED]
+    pruned = [
+        trial
+        for trial in last
+        if trial.state is TrialState.PRUNED and pruner_of(trial.user_attrs) != CONSTRAINTS  # no pruner, nor audited
+    ]
     audited = [(trial, mark) for trial in last if (mark := condemnation_of(trial.user_attrs)) is not None]
     completed = [trial for trial in last if trial.state is TrialState.COMPLETE]
     at_epoch = _by_epoch(trial for trial in completed if attributes.AUDITED not in trial.user_attrs)
@@ -58,11 +62,11 @@ def _by_epoch(trials: Iterable[FrozenTrial]) -> dict[int, list[float]]:
 
 def _pruned(trial: FrozenTrial, at_epoch: Mapping[int, list[float]]) -> PrunedTrial:
     """at_epoch: what the trials that ran to their end, condemned by no pruner, scored."""
-    pruner, curve = pruner_of(trial.user_attrs), curve_of(trial)
+    curve = curve_of(trial)
     epoch = max(curve, default=None)
     return PrunedTrial(
         number=trial.number,
-        pruner=None if pruner == CONSTRAINTS else pruner,
+        pruner=pruner_of(trial.user_attrs),
         epoch=epoch,
         value=None if epoch is None else curve[epoch],
         completed=() if epoch is None else at_epoch.get(epoch, ()),

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from optuna.trial import TrialState
 
-from hrm_sweep.sweep.goals import score
+from hrm_sweep.sweep.goals import is_feasible, score
 from hrm_sweep.sweep.study import Chain, Study
 from hrm_sweep.sweep.terminator import Verdict, known_verdict
 
@@ -49,7 +49,7 @@ def enough(study: Study, all_chains: Sequence[Chain]) -> Enough | None:
 
 def _no_improvement(study: Study, all_chains: Sequence[Chain]) -> NoImprovement | None:
     """Trials count in the order in which they ended, once they completed or were pruned. Failed ones say nothing of
-    what there is to find."""
+    what there is to find; one that violates a constraint is never the best."""
     limit = study.space.stop_when.no_improvement
     if limit is None:
         return None
@@ -59,7 +59,7 @@ def _no_improvement(study: Study, all_chains: Sequence[Chain]) -> NoImprovement 
     best: int | None = None
     highest, since = -math.inf, 0
     for trial in judged:
-        value = score(trial) if trial.state is TrialState.COMPLETE else None
+        value = score(trial) if trial.state is TrialState.COMPLETE and is_feasible(trial) else None
         worth = -math.inf if value is None else sign * value
         if worth > highest:
             best, highest, since = trial.number, worth, 0

@@ -25,7 +25,7 @@ from hrm_sweep.config import RunConfig
 from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.data import SplitMetadata, open_folder
 from hrm_sweep.data.resolve import with_data
-from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops
+from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops_of_first
 from hrm_sweep.report.goals import quantity_text
 from hrm_sweep.runs import MetricRow, RunDirectory, read_metrics, read_status
 from hrm_sweep.sweep.constraints import CONSTRAINTS, PEAK_MEMORY, Constraint
@@ -57,8 +57,7 @@ def predicted(config: RunConfig, data: SplitMetadata) -> dict[str, float]:
         "evaluation_flops": evaluation_flops(config.last_stage, data.seq_len, puzzles=1),
     }
     if config.stop_when_solved is None and config.max_seconds is None:
-        steps = RunLength.of(config, data.total_groups, data.mean_puzzle_examples).trained_steps
-        known["train_flops"] = train_flops(config, data.seq_len, steps)
+        known["train_flops"] = _train_flops(config, data)
     return known
 
 
@@ -138,10 +137,16 @@ class Measures:
         found: dict[str, float] = {}
         if any(name in FROM_DATA for name in names):
             found = predicted(self._config, self._data)
-            found["train_flops"] = train_flops(self._config, self._data.seq_len, steps)
+            found["train_flops"] = _train_flops(self._config, self._data, steps)
         if seconds is not None:
             found["seconds"] = seconds
         return found
+
+
+def _train_flops(config: RunConfig, data: SplitMetadata, steps: int | None = None) -> float:
+    """Of the first `steps` steps of a run; None: of all."""
+    length = RunLength.of(config, data.total_groups, data.mean_puzzle_examples)
+    return train_flops_of_first(config, data.seq_len, length, length.trained_steps if steps is None else steps)
 
 
 def mean_act_steps(rows: Iterable[MetricRow]) -> float | None:

@@ -29,6 +29,7 @@ from hrm_sweep.report.pruner_replay import PrunerReplay, PrunerReplays, Replayed
 from hrm_sweep.runs import MetricRow, MetricsWriter, RunDirectory, State, read_metrics, read_status, write_status
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import pruner_of
+from hrm_sweep.sweep.constraints import CONSTRAINTS
 from hrm_sweep.sweep.goals import curve_of, score
 from hrm_sweep.sweep.pruner_text import read_pruner_text, usual_pruners
 from hrm_sweep.sweep.pruners import Progress, Pruner, first_verdict
@@ -70,13 +71,14 @@ def replayed_pruners(study: Study, wanted: str | None) -> PrunerReplays:
         named = usual_pruners(study, [round(row.epoch) for row in longest.evaluations])
     pruned = [chain.last for chain in study.chains() if chain.last.state is TrialState.PRUNED]
     ended_by = Counter(pruner_of(trial.user_attrs) for trial in pruned)
+    ended_by.pop(CONSTRAINTS, None)  # no pruner
     return PrunerReplays(
         study=study.name,
         metric=study.space.objective.metric,
         maximize=study.space.objective.goal == "maximize",
         recorded=len(trials),
         audited=sum(trial.is_audited for trial in trials),
-        pruned=len(pruned),
+        pruned=ended_by.total(),
         replays=[
             dataclasses.replace(
                 replay(study, name, pruners, trials), ended_already=_ended_already(study, pruners, ended_by)

@@ -89,13 +89,16 @@ def plan_one(
     calibrate: Calibrate = Calibrate.NEVER,
     say: Callable[[str], None] = lambda line: None,
 ) -> StudyPlan:
-    """Plan a single run; its data is not built."""
+    """Plan a single run; its data is not built. Raises ConfigError, naming everything, for one that cannot start."""
     puzzles = PuzzleFacts.of(config)
+    configured = list(lint(config, puzzles.train))
+    if errors := [finding for finding in configured if finding.level is Level.ERROR]:
+        raise ConfigError(f"{name}: cannot start: {'; '.join(named(finding).message for finding in errors)}")
     setting = Setting(1, None, share.devices[:1])
     (speed,) = speeds_of([(config, puzzles.train)], setting, calibrate, say)
     run = plan_run(config, puzzles, speed, on_gpu=bool(setting.devices))
     findings = [
-        *lint(config, puzzles.train),
+        *configured,
         *lint_learning_rate([config]),
         *lint_plan(run, memory_of_a_trial(Share(1, 1, setting.devices), 1)),
     ]

@@ -13,7 +13,7 @@ from hrm_sweep.errors import ConfigError, StudyError
 from hrm_sweep.evaluation.share import is_accuracy
 from hrm_sweep.report.study_report import numbered, plural
 from hrm_sweep.sweep.conditions import all_hold
-from hrm_sweep.sweep.goals import score
+from hrm_sweep.sweep.goals import is_feasible, score
 from hrm_sweep.sweep.keys import number_kind
 from hrm_sweep.sweep.parameters import Parameter, allows, every_value
 from hrm_sweep.sweep.remedies import values_of
@@ -95,14 +95,18 @@ def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[str]]:
     """The best trials to start from, at most `top`; and what to say of those passed over on the way.
 
     A score is what counts: a trial with a warning of the diagnosis, or one that a pruner had condemned and an audit let
-    go on, may be the best all the same. Raises StudyError where there is none.
+    go on, may be the best all the same; one that violates a constraint of that study may not. Raises StudyError where
+    there is none.
     """
-    ranked = sorted(
-        (chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE),
-        key=lambda trial: _score(other, trial),
-    )
-    if not ranked:
+    complete = [chain.last for chain in other.chains() if chain.last.state is TrialState.COMPLETE]
+    if not complete:
         raise StudyError(f"{other.name}: no trial has completed, so there is nothing to start from")
+    ranked = sorted(filter(is_feasible, complete), key=lambda trial: _score(other, trial))
+    if not ranked:
+        raise StudyError(
+            f"{other.name}: nothing to start from, for every completed trial violates a constraint; name points in "
+            "`first`, or start from another study"
+        )
     worthless = [trial for trial in ranked if _solved_nothing(other, trial)]
     if len(worthless) == len(ranked):
         raise StudyError(
@@ -111,7 +115,12 @@ def _best(top: int, other: Study) -> tuple[list[FrozenTrial], list[str]]:
         )
     best = [trial for trial in ranked if trial not in worthless][:top]
     missed = sorted(trial.number for trial in worthless) if len(best) < top else []
-    return best, [f"left out, for nothing was solved: {numbered(missed)}"] if missed else []
+    violating = sorted(trial.number for trial in complete if not is_feasible(trial))
+    return best, [
+        f"left out, for {why}: {numbered(numbers)}"
+        for why, numbers in (("nothing was solved", missed), ("a constraint is violated", violating))
+        if numbers
+    ]
 
 
 def _solved_nothing(other: Study, trial: FrozenTrial) -> bool:

@@ -265,8 +265,15 @@ class _Attempt:
 
     def _verdict(self) -> str | None:
         frozen = self.study.storage.get_trial(self.claim.trial._trial_id)
-        seen, epochs, directory = tuple(self.evaluations), self.config.epochs, self.directory.path
-        progress = Progress(self.study.optuna, frozen, seen, self.metric, epochs, directory)
+        progress = Progress(
+            study=self.study.optuna,
+            trial=frozen,
+            evaluations=tuple(self.evaluations),
+            metric=self.metric,
+            epochs=self.config.epochs,
+            directory=self.directory.path,
+            solved_at=self.config.stop_when_solved,
+        )
         return first_verdict(self.study.space.pruner, progress)
 
     def _outcome(self, child: Child, printed: str, *, oom_killed: bool) -> Outcome:

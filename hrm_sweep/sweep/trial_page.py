@@ -18,7 +18,8 @@ from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.trial import TrialState
 from optuna_dashboard.artifact import get_artifact_path
 
-from hrm_sweep.planning.cost import parameter_count, train_flops
+from hrm_sweep.config.schedule import RunLength
+from hrm_sweep.planning.cost import parameter_count, train_flops_of_first
 from hrm_sweep.report.markdown import plain
 from hrm_sweep.report.trial_note import RunCost, TrialNote
 from hrm_sweep.runs import Cause
@@ -75,7 +76,8 @@ def run_cost(run: Evidence) -> RunCost:
     parameters = flops = None
     if config is not None and data is not None:
         parameters = parameter_count(config.arch, data.vocab_size, data.seq_len)
-        flops = train_flops(config, data.seq_len, run.steps_done)
+        length = RunLength.of(config, data.total_groups, data.mean_puzzle_examples)
+        flops = train_flops_of_first(config, data.seq_len, length, run.steps_done)
     return RunCost(
         parameters=parameters,
         train_flops=flops,

@@ -35,7 +35,7 @@ def test_the_published_recipe_is_planned_without_its_data_and_without_measuring(
     assert said["warm-up"] == "ends at step 2,000, epoch 1,536"
     assert said["a train step"] == "28.1 TFLOP"
     assert said["weight decay"].startswith("time constant 1 / (lr wd) 10,000 steps, 0.384 times the run")
-    assert said["fresh epochs"].startswith("1,250 to 18,015: ")
+    assert said["fresh epochs"].startswith("1,250 to 18,013: ")
     assert said["time"] == "unknown; `hrm-sweep plan hrm_v1` measures it, for at most 8 shapes of model"
 
 
@@ -107,6 +107,16 @@ def test_a_word_that_is_a_search_space_and_a_preset_can_be_either(folder: Path) 
 def test_a_learning_rate_far_too_high_is_warned_of(folder: Path) -> None:
     done = plan("hrm_v1_tiny", "lr=3", "--no-calibrate", folder=folder)
     assert "lr: 3 is too high" in done.stdout
+
+
+def test_a_run_that_cannot_start_is_an_error_whatever_is_asked_for(folder: Path) -> None:
+    for words in (("--no-calibrate",), ("--json",)):
+        done = plan("hrm_v1_tiny", "global_batch_size=100000", *words, folder=folder)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "hrm_v1_tiny: cannot start: global_batch_size: " in done.stderr
+        assert "Traceback" not in done.stderr
+    endless = plan("hrm_v1_tiny", "--no-calibrate", "--hours", "inf", folder=folder)
+    assert (endless.returncode, "--hours: expected a number of hours, found inf" in endless.stderr) == (2, True)
 
 
 def test_what_cannot_be_planned_is_an_error_that_names_it(folder: Path) -> None:

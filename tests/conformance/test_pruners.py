@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -125,3 +126,11 @@ def test_who_has_come_to_the_last_evaluation_is_compared_no_more(name: str) -> N
     curve = [0.3, *DEAD[1:]]
     assert pruner.verdict(progress(study_with(8, pruner), curve[:-1])) is not None
     assert pruner.verdict(progress(study_with(8, pruner), curve)) is None
+
+
+def test_who_has_solved_enough_to_end_is_compared_no_more() -> None:
+    (median,) = read_pruners({"median": {}}).values()
+    behind = progress(study_with(8), [0.05, 0.1, 0.15])
+    assert median.verdict(behind) is not None
+    assert median.verdict(dataclasses.replace(behind, solved_at=0.15)) is None
+    assert median.verdict(dataclasses.replace(behind, solved_at=0.16)) is not None

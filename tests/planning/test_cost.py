@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from hrm_sweep.config import load_config
+from hrm_sweep.config.schedule import RunLength
 from hrm_sweep.model.hrm import HRM, DataShape
-from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops
+from hrm_sweep.planning.cost import evaluation_flops, parameter_count, train_flops, train_flops_of_first
 
 
 @pytest.mark.parametrize("overrides", [{}, {"arch.pos_encodings": "learned"}, {"arch.H_layers": 3, "arch.L_layers": 1}])
@@ -42,3 +43,17 @@ def test_solving_a_puzzle_takes_all_act_steps_forward_and_nothing_backward() -> 
     published = load_config("hrm_v1")
     assert evaluation_flops(published, seq_len=81, puzzles=1) == pytest.approx(16 * forward)
     assert evaluation_flops(published, seq_len=81, puzzles=5) == pytest.approx(80 * forward)
+
+
+def test_the_first_steps_of_a_run_cost_what_their_stages_do() -> None:
+    stages = [{"epochs": 2, "overrides": {"arch.H_cycles": 1}}, {"epochs": 4, "overrides": {"arch.H_cycles": 3}}]
+    config = load_config("hrm_v1_tiny", {"stages": stages, "eval_interval": 2, "global_batch_size": 10})
+    length = RunLength.of(config, total_groups=50, mean_puzzle_examples=1.0)  # ten steps an interval
+    low, high = (train_flops(config.stage(number), 16, 1) for number in (0, 1))
+    assert train_flops_of_first(config, 16, length, 7) == pytest.approx(7 * low)
+    assert train_flops_of_first(config, 16, length, 10) == pytest.approx(10 * low)
+    assert train_flops_of_first(config, 16, length, 12) == pytest.approx(10 * low + 2 * high)
+    assert train_flops_of_first(config, 16, length, 30) == pytest.approx(train_flops(config, 16, 30))
+    assert train_flops_of_first(config, 16, length, 0) == 0
+    plain = load_config("hrm_v1_tiny")
+    assert train_flops_of_first(plain, 16, length, 7) == train_flops(plain, 16, 7)

@@ -63,3 +63,18 @@ def test_presets_have_nothing_to_complain_about(folder: Path, preset: str) -> No
 def test_the_remedy_of_a_batch_that_does_not_fit_fits(folder: Path) -> None:
     assert found("hrm_v1", memory=16 * GIB)[0][2] == "micro_batch_size"
     assert found("hrm_v1", memory=16 * GIB, micro_batch_size=192) == []
+
+
+@pytest.mark.parametrize(
+    ("batch", "at_once", "advice"),
+    [
+        (512, None, "micro_batch_size=128 computes the same with less"),
+        (512, 16, "micro_batch_size=4 computes the same with less"),
+        (512, 2, "a smaller model (arch.hidden_size, arch.H_layers, arch.L_layers) takes less"),
+        (2, None, "a smaller model (arch.hidden_size, arch.H_layers, arch.L_layers) takes less"),
+    ],
+)
+def test_what_is_proposed_against_too_little_memory_takes_less(batch: int, at_once: int | None, advice: str) -> None:
+    config = load_config("hrm_v1_tiny", {"global_batch_size": batch, "micro_batch_size": at_once})
+    finding = next(iter(lint_plan(plan_run(config, PuzzleFacts.of(config)), memory_bytes=2**20)))
+    assert finding.message.endswith(f"of 1 MiB that there are; {advice}")

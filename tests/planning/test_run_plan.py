@@ -42,7 +42,7 @@ def test_the_published_recipe_is_planned_as_it_was_run(folder: Path) -> None:
     assert plan.warmup_epoch == pytest.approx(1536, abs=0.1)
     assert plan.decay_steps == pytest.approx(10_000)
     least, most = plan.effective_epochs
-    assert least == pytest.approx(20_000 / 16)
+    assert least == pytest.approx(26_040 * 768 / 1000 / 16)  # rows of whole batches
     assert most == pytest.approx(20_000 / 1.11, rel=0.001)
 
 
@@ -178,3 +178,9 @@ def test_each_stage_of_a_run_is_planned_with_its_own_act_steps(folder: Path) -> 
         staged.effective_epochs, few.effective_epochs, many.effective_epochs, strict=True
     ):
         assert mixed == pytest.approx((3 * of_few + of_many) / 4)
+
+
+def test_only_rows_of_whole_batches_are_drawn() -> None:
+    plan = tiny(global_batch_size=600, epochs=40, eval_interval=1)
+    assert plan.puzzles.train.total_groups == 1000
+    assert (plan.steps, plan.drawn_epochs) == (40, 24.0)  # of 1,000 rows an interval 600 are drawn

@@ -29,6 +29,7 @@ from hrm_sweep.sweep.conduct import Conducted, conduct
 from hrm_sweep.sweep.engines.base import WorkerPlan
 from hrm_sweep.sweep.engines.local import LocalEngine
 from hrm_sweep.sweep.launch import ChildProcess, ChildThread, Launcher
+from hrm_sweep.sweep.replay import replayed_pruners
 from hrm_sweep.sweep.status import Audited, study_status
 from hrm_sweep.sweep.study import Study, open_study
 from hrm_sweep.sweep.study_page import keep_study_page
@@ -340,3 +341,36 @@ def test_audit_may_be_switched_on_when_a_study_goes_on(make_study: MakeStudy) ->
     run_next(make_study(**dead_runs(audit=0)))
     study = make_study(**dead_runs(audit=1.0))
     assert [run_next(study).state, study.trials()[0].state] == [TrialState.COMPLETE, TrialState.PRUNED]
+
+
+# At the end of a run --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("solved", "state"), [(None, TrialState.PRUNED), (0.1, TrialState.COMPLETE)])
+def test_a_run_that_has_solved_enough_to_end_is_no_more_pruned_for_others_that_solved_more(
+    make_study: MakeStudy, solved: float | None, state: TrialState
+) -> None:
+    base = {"data_path": "nowhere", "epochs": 4, "eval_interval": 1, "project_name": "", "stop_when_solved": solved}
+    study = make_study(
+        base=base,
+        parameters={"lr": {"values": [2e-3, 1e-3]}},
+        first=[{"lr": 2e-3}, {"lr": 1e-3}],
+        pruner={"median": {"startup_trials": 1}},
+        budget={"trials": 2},
+    )
+    assert run_next(study).state is TrialState.COMPLETE
+    assert run_next(study).state is state
+
+
+def test_what_violates_a_constraint_was_condemned_by_no_pruner(make_study: MakeStudy) -> None:
+    study = make_study(audit=0.1, pruner={"zero_accuracy": {"epoch": 2}}, budget={"trials": 20})
+    ended(study, 0.1, 0.2, 0.3, 0.4)
+    for _ in range(3):
+        ended(study, 0.0, pruned=True, pruned_by="constraints at epoch 0: parameters 9 > 8; not trained")
+    assert (audit_account(study).pruned, audit_account(study).standing()) == (0, "")
+    ended(study, 0.0, 0.0, pruned=True, pruned_by="zero_accuracy at epoch 2: no puzzle solved")
+    ended(study, 0.0, 0.0, 0.1, 0.1, **audited(5))
+    found = audit_account(study)
+    assert (found.pruned, found.condemned) == (1, 2)
+    assert found.standing().startswith("1 trial was pruned, 1 more condemned")
+    assert replayed_pruners(study, "zero_accuracy at 2").pruned == 1

@@ -208,3 +208,18 @@ def test_trials_on_different_puzzles_are_not_compared(search: Search) -> None:
     with pytest.raises(StudyError, match="trial 0 has another eval_puzzles than trial 1"):
         plan(study)
     assert plan(study, top=1).space.confirm is not None
+
+
+def test_a_trial_took_as_long_as_all_its_attempts(search: Search) -> None:
+    study = search([(0.1, 0.9), (0.2, 0.4)])
+    one = claim(study, Owner.this_process())
+    assert isinstance(one, Claim)
+    one.trial.set_user_attr(attributes.SECONDS, 3600.04)  # most of it in an attempt before
+    study.optuna.tell(one.trial, 0.95)
+    space = plan(study).space
+    assert space.confirm is not None
+    best, second, _ = space.confirm.candidates
+    assert (best.trial, best.seconds) == (2, 3600.0)
+    assert second.seconds is not None
+    assert second.seconds < 60
+    assert space.confirm.seconds_a_run == pytest.approx((3600 + second.seconds) / 2)

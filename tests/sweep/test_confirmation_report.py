@@ -12,7 +12,7 @@ from rich.console import Console
 from small_studies import STORAGE, MakeStudy, small_space
 from test_confirmation_race import BAD, GOOD, NEARLY, US, confirming, finish
 
-from hrm_sweep.report.confirmation import Verdict
+from hrm_sweep.report.confirmation import ConfirmationReport, Verdict
 from hrm_sweep.report.confirmation_sections import confirmation_sections, confirmation_words
 from hrm_sweep.report.study_report_page import report_page
 from hrm_sweep.report.study_report_text import print_sections, report_json, report_markdown
@@ -132,7 +132,7 @@ def test_a_confirmation_in_which_every_run_failed_confirms_nothing(make_study: M
         study.optuna.tell(one.trial, state=TrialState.FAIL)
     report = confirmation_report(study)
     assert (report.verdict, len(study.trials()), report.spared) == (Verdict.NOTHING, 9, 6)
-    assert next(confirmation_words(report)) == "No run gave a score, so nothing is confirmed."
+    assert next(confirmation_words(report)) == "No run gave a score, so nothing was compared, and nothing is confirmed."
     assert "trial 2 seed 1000001: oom" in printed(study).replace("\n  ", " ")
 
 
@@ -148,8 +148,38 @@ def test_a_loss_is_better_where_it_is_lower(make_study: MakeStudy) -> None:
     leader = report.candidates[0]
     assert leader.confirmed is not None
     assert leader.confirmed.value == pytest.approx(1.01, abs=0.01)
-    assert report.pairs[0].difference.value < 0
-    assert report.pairs[0].puzzles is None
+    (pair,) = report.pairs
+    assert pair.difference.value == pytest.approx(-1.0, abs=0.01)
+    assert "  trial 1  +0.99" in printed(study)  # ahead, because its loss is lower
+    assert pair.puzzles is None
     assert "That is the baseline: the search has found nothing that is known to be better." in printed(study).replace(
         "\n  ", " "
     ).replace("  ", " ")
+
+
+def confirmed_but(study: Study, failing: set[float]) -> ConfirmationReport:
+    """After a confirmation in which the storage failed the runs with these learning rates."""
+    while isinstance(one := claim(study, US), Claim):
+        if one.values["lr"] in failing:
+            one.trial.set_user_attr("cause", "storage")
+            study.optuna.tell(one.trial, state=TrialState.FAIL)
+        else:
+            finish(study, one)
+    return confirmation_report(study)
+
+
+def test_who_gave_no_score_was_not_beaten(make_study: MakeStudy) -> None:
+    report = confirmed_but(make_study(**confirming(LRS, retry={"storage": 0})), {NEARLY})
+    assert (report.verdict, report.leading) == (Verdict.WINNER, ["trial 1"])
+    assert next(confirmation_words(report)) == (
+        "Winner: trial 1; every other one that gave a score (not trial 2) is beaten (level 5% for all comparisons and "
+        "looks together)."
+    )
+
+
+def test_who_is_alone_in_having_a_score_has_won_nothing(make_study: MakeStudy) -> None:
+    report = confirmed_but(make_study(**confirming(LRS, retry={"storage": 0})), {NEARLY, BAD})
+    assert (report.verdict, report.leading) == (Verdict.NOTHING, ["trial 1"])
+    assert next(confirmation_words(report)) == (
+        "Only trial 1 gave a score, so nothing was compared, and nothing is confirmed."
+    )

@@ -142,3 +142,15 @@ def test_two_workers_end_a_study_whose_trials_are_all_alike(
     assert isinstance(ended.account.enough, NoImprovement)
     assert ended.account.enough.best in (0, 1)
     assert 3 <= ended.account.given_out <= 4  # what had begun when the third ended goes on
+
+
+def test_what_violates_a_constraint_is_nothing_to_be_better_than(make_study: MakeStudy) -> None:
+    study = make_study(budget={"trials": 30}, stop_when={"no_improvement": 2}, constraints={"parameters": "<= 1k"})
+    for value, violation in ((0.9, 1.0), (0.1, -1.0), (0.2, -1.0), (0.3, -1.0)):
+        one = taken(study)
+        one.trial.set_constraint("parameters", violation)
+        end(study, value, one)
+    assert account(study).enough is None
+    end(study, 0.3)
+    end(study, 0.2)
+    assert str(account(study).enough).startswith("the last 2 trials brought nothing better than trial 3")

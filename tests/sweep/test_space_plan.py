@@ -129,3 +129,18 @@ def test_shipped_spaces_give_no_cause_for_warnings(name: str, folder: Path) -> N
     plan = plan_space(space, lint_space(space, name, build=False), Share(1, 1))
     assert [one for one in plan.findings if one.level is Level.WARNING and one.key != "micro_batch_size"] == []
     assert {one.key for one in plan.findings if one.level is Level.ADVICE} <= {"eval_puzzles"}
+
+
+def test_trials_run_in_rounds() -> None:
+    def timed(trials: int, jobs: int) -> StudyPlan:
+        plan = planned({"lr": {"values": [1e-3, 2e-3]}})
+        speed = Speed((Measured(Point.of(plan.runs[0].config, 16), 0.1, 2.0, 100, 1e6, 0.0, 0.0, None),), 1.8e9)
+        runs = tuple(plan_run(run.config, run.puzzles, speed) for run in plan.runs)
+        return StudyPlan("timed", trials, Setting(jobs, 1), runs, (), (), ())
+
+    assert timed(1, 1).seconds is not None
+    _, mean, _ = timed(1, 1).seconds or (0, 0, 0)
+    for trials, jobs, rounds in ((1, 4, 1), (3, 2, 2), (4, 2, 2), (9, 8, 2)):
+        assert timed(trials, jobs).study_seconds == pytest.approx(rounds * mean)
+    for halves, bought in ((1, 0), (3, 2), (5, 4)):  # two at once, in so many halves of a trial's time
+        assert timed(9, 2).trials_in(halves * mean / 2 / 3600) == bought

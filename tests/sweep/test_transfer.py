@@ -232,3 +232,22 @@ def test_on_the_command_line_a_study_is_started_like_another(other: Study, sudok
     unknown = subprocess.run([*command, "nobody"], capture_output=True, text=True, check=False)
     assert unknown.returncode == 2
     assert "nobody: no study of this name" in unknown.stderr
+
+
+def test_what_violates_a_constraint_of_its_study_is_no_place_to_start_from(other: Study, make_study: MakeStudy) -> None:
+    only = make_study(name="only")
+    for study in (other, only):
+        trial = study.optuna.ask(
+            {"lr": FloatDistribution(1e-4, 1e-1, log=True), "arch.H_cycles": IntDistribution(1, 4)}
+        )
+        trial.set_constraint("parameters", 1.0)
+        study.optuna.tell(trial, 0.99)
+    _, notes = with_points_of(starting({"from_study": "other", "top": 1}), STORAGE, None)
+    assert notes[:2] == [
+        "first comes 1 point from study other: its best trial 1",
+        "left out, for a constraint is violated: trial 5",
+    ]
+    with pytest.raises(
+        StudyError, match="only: nothing to start from, for every completed trial violates a constraint"
+    ):
+        with_points_of(starting({"from_study": "only"}), STORAGE, None)

@@ -163,12 +163,12 @@ def _candidate(study: Study, trial: FrozenTrial) -> Candidate:
 
 
 def _in_the_search(trial: FrozenTrial) -> dict[str, Any]:
-    took = trial.duration
-    return {
-        "trial": trial.number,
-        "score": score(trial),
-        "seconds": None if took is None else round(took.total_seconds(), 1),
-    }
+    took = trial.user_attrs.get(
+        attributes.SECONDS
+    )  # with those of earlier attempts, which Optuna's duration leaves out
+    if took is None and trial.duration is not None:
+        took = trial.duration.total_seconds()
+    return {"trial": trial.number, "score": score(trial), "seconds": None if took is None else round(took, 1)}
 
 
 def _base(study: Study) -> SearchSpace:

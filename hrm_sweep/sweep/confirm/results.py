@@ -90,7 +90,7 @@ def _ranked(runs: _Runs, now: Standing) -> list[int]:
 def _verdict(runs: _Runs, now: Standing, *, is_done: bool) -> Verdict:
     if not is_done:
         return Verdict.UNDECIDED
-    if not any(_scores(one) for one in runs.values()):
+    if sum(bool(_scores(one)) for one in runs.values()) < 2:
         return Verdict.NOTHING
     return Verdict.WINNER if len(now.remaining) == 1 else Verdict.TIE
 

@@ -23,6 +23,7 @@ class Progress:
     evaluations  every evaluation row of the run so far, also those of an earlier attempt; values may be NaN or absent.
     metric       what the study decides by, for example exact_accuracy.
     epochs       how many epochs the run has in all.
+    solved_at    the exact accuracy at which the run ends before that (stop_when_solved); None where it does not.
     directory    the run directory; None where there is none.
     """
 
@@ -32,6 +33,7 @@ class Progress:
     metric: str
     epochs: int
     directory: Path | None = None
+    solved_at: float | None = None
 
     @property
     def latest(self) -> MetricRow | None:
@@ -39,8 +41,12 @@ class Progress:
 
     @property
     def is_at_its_end(self) -> bool:
-        """Whether the last epoch has been evaluated, so that there is nothing left to save."""
-        return self.latest is not None and self.latest.epoch >= self.epochs
+        """Whether this was the last evaluation, so that there is nothing left to save."""
+        if self.latest is None:
+            return False
+        solved = self.latest.get("exact_accuracy")
+        is_solved = self.solved_at is not None and solved is not None and solved >= self.solved_at
+        return is_solved or self.latest.epoch >= self.epochs
 
 
 class Pruner(Part, ABC):

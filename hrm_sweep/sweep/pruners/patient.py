@@ -41,8 +41,8 @@ def _write_inner(inner: OptunaPruner | None) -> dict[str, Any] | None:
 
 
 class Patient(OptunaPruner):
-    """Asks `around` only after `patience` evaluations in a row without improvement; with `around: null` that is reason
-    enough by itself."""
+    """Asks `around` only after more than `patience` evaluations in a row without improvement, as Optuna counts; with
+    `around: null` that is reason enough by itself."""
 
     name: ClassVar[str] = "patient"
     patience: NonNegativeInt
