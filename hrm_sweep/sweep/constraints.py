@@ -9,6 +9,7 @@ add up violations of different units: 0.2 is a fifth too much, 0 or less is kept
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -59,7 +60,10 @@ class Constraint:
             raise ValueError(f"expected <= or >=, as in {example!r}, found {comparison!r}")
         if unit not in units:
             raise ValueError(f"no such unit: {unit}; expected {', '.join(each for each in units if each)} or none")
-        return Constraint(quantity, comparison == "<=", float(number) * units[unit], text.strip())
+        limit = float(number) * units[unit]
+        if not math.isfinite(limit):
+            raise ValueError(f"expected a number that can be reached, found {number}")
+        return Constraint(quantity, comparison == "<=", limit, text.strip())
 
     def violation(self, value: float) -> float:
         """By which share of the limit a value violates it; 0 or less where it is kept."""

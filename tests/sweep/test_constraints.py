@@ -90,6 +90,7 @@ def test_a_bound_is_read_with_its_unit(quantity: str, text: str, limit: float, k
             {"params": "<= 10M"},
             "params: no quantity of a trial; expected one of train_flops, evaluation_flops,",
         ),
+        ({"seconds": "<= 1e400"}, "seconds: expected a number that can be reached, found 1e400"),
         ({"exact_accuracy": "<= much"}, "exact_accuracy: expected a bound such as '>= 0.5', found '<= much'"),
     ],
 )
