@@ -108,18 +108,23 @@ def run(
 def _space(arguments: list[str], study: str | None, url: str) -> tuple[SearchSpace, str]:
     """The search space that the arguments mean, and how messages call it.
 
-    Without a name, `--study` of a study that exists means the space it was started with.
+    Without a name, `--study` means the space that the study was started with; raises StudyError where there is none.
     """
     from hrm_sweep.config import parse_overrides
-    from hrm_sweep.errors import UsageError
+    from hrm_sweep.errors import StudyError, UsageError
     from hrm_sweep.sweep.space import DEFAULT_SPACE, load_space, space_from_mapping
-    from hrm_sweep.sweep.study import known_space
+    from hrm_sweep.sweep.study import known_space, no_such_study
 
     source = arguments.pop(0) if arguments and "=" not in arguments[0] else None
+    if source == "":
+        raise UsageError("'': expected a search space, found an empty name; leave it out for the quickstart")
     if stray := [argument for argument in arguments if "=" not in argument]:
         raise UsageError(f"{stray[0]!r}: expected key=value after the search space, for example epochs=60")
     overrides = parse_overrides(arguments)
     stored = known_space(url, study) if source is None and study is not None else None
+    if source is None and study is not None and stored is None:
+        start = shlex.join(["hrm-sweep", "run", DEFAULT_SPACE, "--study", study])
+        raise StudyError(f"{no_such_study(url, study)}; to start one, name its search space: `{start}`")
     where = f"study {study}" if stored is not None else source or DEFAULT_SPACE
     space = stored or load_space(source or DEFAULT_SPACE)
     if not overrides:

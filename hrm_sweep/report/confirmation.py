@@ -126,7 +126,7 @@ class ConfirmationReport:
     puzzles     unseen ones that each run was measured on; None while none was.
     candidates  those in the race first, the best of them first.
     leading     names of those in the race, the best first; the winner alone where there is one.
-    pairs       the leader against every other one.
+    pairs       the leader against every other one that has a score.
     spared      runs that the race made unnecessary.
     """
 

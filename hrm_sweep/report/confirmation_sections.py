@@ -46,11 +46,13 @@ def confirmation_words(report: ConfirmationReport) -> Iterator[str]:
     leader = report.leader
     if leader is not None and leader.confirmed is not None:
         if leader.search is not None and leader.optimism is not None:
-            same = (
-                "" if leader.selection is None else f", {score(report, leader.selection)} on average with fresh seeds"
+            again = (
+                ""
+                if leader.selection is None
+                else f", {score(report, leader.selection)} on its puzzles with fresh seeds"
             )
             yield (
-                f"{leader.title}: {score(report, leader.search)} in the search{same}, and "
+                f"{leader.title}: {score(report, leader.search)} in the search{again}, and "
                 f"{_with_interval(report, leader.confirmed)} with fresh seeds on unseen puzzles."
             )
         else:

@@ -199,11 +199,11 @@ def _costs(plan: StudyPlan, hours: float | None, measure_with: str) -> Iterator[
     yield "disk", f"{directory} a run directory; the puzzles {spelled_bytes(plan.runs[0].puzzles.bytes)}"
     unknown = f"unknown; `{measure_with}` measures it, for at most {MOST_SHAPES} shapes of model"
     yield "time", unknown if plan.seconds is None else _times(plan)
-    largest = max(plan.runs, key=lambda run: run.flops)
-    if largest.seconds is not None:
-        parts = largest.seconds
-        a_step, an_evaluation = 1000 * parts.training / largest.steps, 1000 * parts.evaluation / largest.evaluations
-        yield "", f"the largest: training {span(parts.training)} ({_number(a_step)} ms a step),"
+    slowest = max(plan.runs, key=lambda run: run.trial_seconds or 0.0)
+    if slowest.seconds is not None:
+        parts = slowest.seconds
+        a_step, an_evaluation = 1000 * parts.training / slowest.steps, 1000 * parts.evaluation / slowest.evaluations
+        yield "", f"the slowest: training {span(parts.training)} ({_number(a_step)} ms a step),"
         yield (
             "",
             f"evaluation {span(parts.evaluation)} ({_number(an_evaluation)} ms each), checkpoints "

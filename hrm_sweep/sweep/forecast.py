@@ -66,6 +66,12 @@ def forecast(firings: list[Firing]) -> tuple[list[str], list[LintFinding]]:
     facts = [_spelled(firing) for firing in _ends(firings)]
     early = [firing for firing in firings if firing.is_early]
     warnings: list[LintFinding] = []
+    if firings and all(firing.never for firing in firings):
+        said = (
+            "the zero rule never fires, for every run is over before its epoch comes; an earlier epoch "
+            "(pruner.zero_accuracy.epoch), or more epochs, lets it act"
+        )
+        warnings.append(LintFinding(Level.ADVICE, "pruner.zero_accuracy", said, Kind.CANNOT_BE_JUDGED))
     if early:
         worst = early[0]
         because = (

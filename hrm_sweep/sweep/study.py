@@ -13,7 +13,7 @@ import optuna
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState
 
-from hrm_sweep.errors import SpaceError, StudyError
+from hrm_sweep.errors import SpaceError, StorageError, StudyError
 from hrm_sweep.runs import Cause, RunDirectory
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.deciding import EVAL_PUZZLES, leaves_open
@@ -180,10 +180,7 @@ def open_study(storage_url: str, name: str) -> Study:
     try:
         study = optuna.load_study(study_name=name, storage=storage)
     except KeyError:
-        names = study_names(storage)
-        close = difflib.get_close_matches(name, names, n=1)
-        hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(names) or 'none yet'}"
-        raise StudyError(f"{name}: no study of this name{hint}") from None
+        raise StudyError(no_such_study(storage_url, name)) from None
     content = study.user_attrs.get(attributes.SPACE)
     if content is None:
         raise StudyError(f"{name}: not a study of hrm-sweep (it has no search space); choose another name with --study")
@@ -193,6 +190,17 @@ def open_study(storage_url: str, name: str) -> Study:
     except SpaceError as error:
         raise StudyError(f"{name}: cannot be continued by this version: {error}") from None
     return Study(name, storage_url, space, study, storage)
+
+
+def no_such_study(storage_url: str, name: str) -> str:
+    """What to say of a study that is not in this storage, or of a storage that is not there."""
+    try:
+        names = study_names(open_storage(storage_url))
+    except StorageError as error:
+        return f"{name}: no study of this name: {error}"
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"; did you mean {close[0]}?" if close else f"; there are: {', '.join(names) or 'none yet'}"
+    return f"{name}: no study of this name{hint}"
 
 
 def study_names(storage: BaseStorage) -> list[str]:

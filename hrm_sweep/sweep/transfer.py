@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,15 +30,19 @@ def with_points_of(space: SearchSpace, storage_url: str, before: SearchSpace | N
     Raises StudyError when there is no such study, or nothing in it that this space can use.
     """
     if before is not None and before.first_from is not None and space.first_from in (None, before.first_from):
-        own = len(space.first)
-        if before.first[len(before.first) - own :] == space.first:
-            return space.model_copy(update={"first": before.first, "first_from": before.first_from}), []
+        of_before = before.first
+        if any(of_before == _with_own(of_before[:found], space) for found in range(len(of_before) + 1)):
+            return space.model_copy(update={"first": of_before, "first_from": before.first_from}), []
     wanted = space.first_from
     if wanted is None:
         return space, []
     points, notes = points_of(wanted, open_study(wanted.storage or storage_url, wanted.from_study), space)
-    own_points = [point for point in space.first if point not in points]
-    return space.model_copy(update={"first": (*points, *own_points)}), notes
+    return space.model_copy(update={"first": _with_own(points, space)}), notes
+
+
+def _with_own(found: Sequence[Mapping[str, Any]], space: SearchSpace) -> tuple[Mapping[str, Any], ...]:
+    """The points that were found, and after them those of the space that are not among them."""
+    return (*found, *(point for point in space.first if point not in found))
 
 
 @dataclass

@@ -185,6 +185,8 @@ REFUSED = [
     (["mine.yaml", "epoch=3"], "mine.yaml with epoch=3: overrides.epoch: unknown key; the nearest valid key is epochs"),
     (["mine.yaml", "more"], "'more': expected key=value after the search space"),
     (["mine.yaml", "--jobs", "many"], "--jobs: expected auto or a whole number, 0 or more, found 'many'"),
+    ([""], "'': expected a search space, found an empty name"),
+    (["--study", "nope"], "to start one, name its search space: `hrm-sweep run quickstart --study nope`"),
     (["mine.yaml", "--study", "../up"], "--study: '../up' cannot be the name of a study"),
     (["mine.yaml", "--storage", "optuna.db"], "--storage: expected a URL such as sqlite:///trials/optuna.db"),
     (["mine.yaml", "--engine", "dask"], "--engine: expected debug, local, ray, slurm, found 'dask'"),

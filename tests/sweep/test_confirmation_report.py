@@ -68,7 +68,7 @@ def test_a_tie_says_who_cannot_be_told_apart_and_how_many_seeds_it_takes(confirm
     )
     assert words[1] == "trial 1 and trial 2 score alike."
     assert words[2].startswith(
-        "trial 1: 95.0% in the search, 50.0% on average with fresh seeds, and 90.0% (88.0 to 92.0)"
+        "trial 1: 95.0% in the search, 50.0% on its puzzles with fresh seeds, and 90.0% (88.0 to 92.0)"
     )
     assert words[3] == "A run of it beats one of the baseline with a chance of 100%."  # three seeds have no interval
     assert words[4] == (
@@ -179,7 +179,7 @@ def test_who_gave_no_score_was_not_beaten(make_study: MakeStudy) -> None:
 
 def test_who_is_alone_in_having_a_score_has_won_nothing(make_study: MakeStudy) -> None:
     report = confirmed_but(make_study(**confirming(LRS, retry={"storage": 0})), {NEARLY, BAD})
-    assert (report.verdict, report.leading) == (Verdict.NOTHING, ["trial 1"])
+    assert (report.verdict, report.leading, report.pairs) == (Verdict.NOTHING, ["trial 1"], [])
     assert next(confirmation_words(report)) == (
         "Only trial 1 gave a score, so nothing was compared, and nothing is confirmed."
     )

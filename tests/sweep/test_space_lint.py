@@ -10,7 +10,7 @@ import pytest
 from small_studies import small_space
 
 from hrm_sweep.errors import DataError, SpaceError
-from hrm_sweep.planning.lint import Kind, LintFinding
+from hrm_sweep.planning.lint import Kind, Level, LintFinding
 from hrm_sweep.sweep.forecast import forecast, zero_rule_firings
 from hrm_sweep.sweep.space import SearchSpace
 from hrm_sweep.sweep.space_lint import lint_space
@@ -148,10 +148,16 @@ def test_a_zero_rule_that_fires_early_is_warned_of_with_what_healthy_runs_show(
     assert "is at step 26 of 26,041 at epoch 20" in warning.message
 
 
-def test_a_zero_rule_that_never_comes_to_fire_is_said_to_and_warns_of_nothing(sudoku_4x4: Path) -> None:
+def test_a_zero_rule_that_never_comes_to_fire_is_said_to_and_what_would_let_it(sudoku_4x4: Path) -> None:
     facts, warnings = firings(sudoku_4x4, {"epoch": 61})
     assert facts == ["zero rule: never with batch 250, the run of 240 steps is over before"]
-    assert warnings == []
+    (advice,) = warnings
+    assert (advice.level, advice.kind) == (Level.ADVICE, Kind.CANNOT_BE_JUDGED)
+    assert advice.message.startswith(
+        "the zero rule never fires, for every run is over before its epoch comes; an earlier"
+    )
+    _, some = firings(sudoku_4x4, {"epoch": 20, "min_steps": 241})  # with the smaller batches it comes to it
+    assert some == []
 
 
 def test_the_published_recipe_with_the_notes_rule_would_be_killed_at_step_26(sudoku_4x4: Path) -> None:

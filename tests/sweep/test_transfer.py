@@ -18,7 +18,7 @@ from small_studies import STORAGE, MakeStudy, small_space
 
 from hrm_sweep.errors import SpaceError, StudyError
 from hrm_sweep.sweep.parameters import Parameter, allows
-from hrm_sweep.sweep.space import SearchSpace, space_from_mapping
+from hrm_sweep.sweep.space import FromStudy, SearchSpace, space_from_mapping
 from hrm_sweep.sweep.study import Study, create_or_continue, open_study
 from hrm_sweep.sweep.transfer import nearest, with_points_of
 
@@ -251,3 +251,15 @@ def test_what_violates_a_constraint_of_its_study_is_no_place_to_start_from(other
         StudyError, match="only: nothing to start from, for every completed trial violates a constraint"
     ):
         with_points_of(starting({"from_study": "only"}), STORAGE, None)
+
+
+def test_a_study_that_was_started_like_another_goes_on_without_that_word(other: Study) -> None:
+    """Also where one of its own points was among those found, and so stands there once."""
+    own = [{"lr": 4e-3, "arch.H_cycles": 2, "arch.L_cycles": 3}, {"lr": 5e-3}]
+    like = starting(own).model_copy(update={"first_from": FromStudy(from_study="other", top=3)})
+    begun, _ = with_points_of(like, STORAGE, None)
+    assert [point["lr"] for point in begun.first] == [1e-2, 4e-3, 2e-3, 5e-3]
+    again, notes = with_points_of(starting(own), STORAGE, begun)
+    assert (again.first, again.first_from, notes) == (begun.first, begun.first_from, [])
+    changed, _ = with_points_of(starting([{"lr": 6e-3}]), STORAGE, begun)
+    assert changed.first != begun.first  # which is refused, as any other change

@@ -69,7 +69,11 @@ def confirmation_report(study: Study) -> ConfirmationReport:
             _candidate(plan, place, by_candidate, now, made[place], baseline, sign, metric, _flops(plan, place, chains))
             for place in order
         ],
-        pairs=[_pair(plan, order[0], other, by_candidate, sign) for other in order[1:]] if leading else [],
+        pairs=[
+            _pair(plan, order[0], other, by_candidate, sign)
+            for other in order[1:]
+            if leading and _scores(by_candidate[other])
+        ],
     )
 
 
