@@ -39,8 +39,9 @@ def best(
 ) -> None:
     """Print the best configuration of a study; of one with several goals, its front.
 
-    --yaml and --command give exactly the configuration that was trained. --official names the puzzle folder by its full
-    path, for it is typed in the folder of the reference; what the reference does not have is said on standard error.
+    --yaml and --command give exactly the configuration that was trained; on a CPU the last digits also depend on the
+    number of threads, which --command says on standard error. --official names the puzzle folder by its full path, for
+    it is typed in the folder of the reference; what the reference does not have is said on standard error.
 
     Several goals have no single best trial, so these three then need --trial, with a number from the front.
 
@@ -62,8 +63,14 @@ def best(
         typer.echo(config_text(found.config), nl=False)
     elif command:
         from hrm_sweep.config.spelling import train_command
+        from hrm_sweep.runs import read_environment
 
         typer.echo(train_command(found.config))
+        environment = read_environment(found.directory.environment)
+        if environment is not None and environment.device == "cpu":
+            of = f"{environment.threads} thread{'s' if environment.threads > 1 else ''}"
+            same = f"OMP_NUM_THREADS={environment.threads}"
+            typer.echo(f"note: it was trained with {of}; {same} before it comes closest to its numbers", err=True)
     elif official:
         from hrm_sweep.config.reference import not_official, official_command
         from hrm_sweep.data.resolve import data_folder

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 import shlex
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +28,7 @@ from hrm_sweep.evaluation.accuracy import Accuracy, data_shape, evaluate
 from hrm_sweep.evaluation.device import Device
 from hrm_sweep.model.checkpoint import apply_weights, load_weights
 from hrm_sweep.model.hrm import HRM
+from hrm_sweep.runs import read_metrics
 from hrm_sweep.runs.formats import Source, read_run
 
 
@@ -84,6 +87,24 @@ def test_the_command_is_the_configuration_that_was_trained(studied: Path, said: 
     words = shlex.split(said("best", "three", "--command"))
     assert words[:2] == ["hrm-sweep", "train"]
     assert load_config(words[2], parse_overrides(words[3:])) == config_of(studied)
+
+
+def test_with_the_threads_that_the_command_names_the_run_is_the_same_but_for_rounding(
+    studied: Path, call: Call, tmp_path: Path
+) -> None:
+    _, line, note = call("best", "three", "--command")
+    found = re.fullmatch(
+        r"note: it was trained with \d+ threads?; (OMP_NUM_THREADS)=(\d+) before it comes closest to its numbers\n",
+        note,
+    )
+    assert found is not None
+    again = tmp_path / "again"
+    command = [sys.executable, "-m", "hrm_sweep", *shlex.split(line)[1:], "--run-dir", str(again)]
+    subprocess.run(command, cwd=studied, env={**os.environ, found[1]: found[2]}, check=True, capture_output=True)
+    first, second = (read_metrics(run / "metrics.jsonl") for run in (studied / "trials" / "three" / "0000", again))
+    assert len(first) == len(second)
+    for one, other in zip(first, second, strict=True):
+        assert one.values == pytest.approx(other.values, rel=1e-3, abs=1e-5, nan_ok=True)
 
 
 def test_the_line_for_the_reference_names_every_key_and_where_the_puzzles_are(studied: Path, said: Said) -> None:
