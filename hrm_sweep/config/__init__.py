@@ -1,6 +1,7 @@
 """RunConfig, presets, overrides, and where shipped files lie."""
 
 from hrm_sweep.config.library import (
+    is_space_mapping,
     load_config,
     preset_names,
     read_source,
@@ -33,6 +34,7 @@ __all__ = [
     "default_eval_interval",
     "dotted_keys",
     "flattened",
+    "is_space_mapping",
     "load_config",
     "nearest_key",
     "parse_overrides",

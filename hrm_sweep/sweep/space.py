@@ -24,6 +24,7 @@ from hrm_sweep.config import (
     RunConfig,
     apply_overrides,
     config_from_mapping,
+    is_space_mapping,
     load_config,
     nearest_key,
     plain_key,
@@ -271,7 +272,7 @@ class SearchSpace(Part):
 
 
 def is_space(source: str) -> bool:
-    """Whether this names a search space, shipped or a file with `parameters`, rather than a configuration.
+    """Whether this names a search space, shipped or a file with keys of one, rather than a configuration.
 
     Raises SpaceError when there is neither of this name.
     """
@@ -280,7 +281,7 @@ def is_space(source: str) -> bool:
         return source in space_names()
     if path.is_file():
         try:
-            return "parameters" in read_yaml_mapping(path)
+            return is_space_mapping(read_yaml_mapping(path))
         except ConfigError as error:
             raise SpaceError(str(error)) from None
     close = difflib.get_close_matches(source, [*space_names(), *preset_names()], n=1)
