@@ -21,6 +21,7 @@ from hrm_sweep.config.run import (
     nearest_key,
     plain_key,
     swiglu_width,
+    unknown_key,
     write_config,
 )
 
@@ -45,5 +46,6 @@ __all__ = [
     "search_spaces_folder",
     "space_names",
     "swiglu_width",
+    "unknown_key",
     "write_config",
 ]

@@ -26,13 +26,13 @@ from hrm_sweep.config import (
     config_from_mapping,
     is_space_mapping,
     load_config,
-    nearest_key,
     plain_key,
     preset_names,
     read_source,
     read_yaml_mapping,
     search_spaces_folder,
     space_names,
+    unknown_key,
 )
 from hrm_sweep.config.overrides import sets_stages
 from hrm_sweep.config.run import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
@@ -362,7 +362,7 @@ def _problems(space: SearchSpace) -> Iterator[str]:
         yield str(error)
     for key in space.overrides:
         if plain_key(key) is None and key != "data":
-            yield f"overrides.{key}: {_unknown(key)}"
+            yield f"overrides.{key}: {unknown_key(key)}"
         if key in space.parameters:
             yield f"overrides.{key}: is a parameter too; leave it out of one of the two"
     for name, parameter in space.parameters.items():
@@ -452,14 +452,9 @@ def _is_endless(name: str, parameter: Parameter) -> bool:
     return parameter.values is None and number_kind(name) is float and parameter.step is None
 
 
-def _unknown(key: str) -> str:
-    nearest = nearest_key(key)
-    return "unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
-
-
 def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
     if plain_key(name) is None:
-        yield _unknown(name)
+        yield unknown_key(name)
         return
     if parameter.values is not None:
         return

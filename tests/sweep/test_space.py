@@ -70,6 +70,8 @@ def test_numbers_in_yaml_1_1_scientific_notation_are_numbers() -> None:
 REFUSED = [
     (with_parameter("arch.halt_steps", {"values": [1]}),
      "parameters.arch.halt_steps: unknown key; the nearest valid key is arch.halt_max_steps"),
+    (with_parameter("learning_rate", {"values": [1e-3]}),
+     "parameters.learning_rate: unknown key; the nearest valid key is lr"),
     ({**with_parameter("lrr", {"min": 0.1, "max": 1.0}), "first": [{"lrr": 0.2}], "sampler": {"name": "grid"}},
      "parameters.lrr: unknown key; the nearest valid key is lr"),
     (with_parameter("lr", {"mim": 1, "max": 3}), "parameters.lr.mim: unknown key; the nearest valid key is min"),
@@ -273,7 +275,7 @@ def test_keys_of_a_stage_are_parameters_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"stages.1.overrides.arch.hidden_size": {"values": [32]}}, "unknown key"),
+        ({"stages.1.overrides.arch.hidden_size": {"values": [32]}}, "a stage cannot set it"),
         ({"stages.1.overrides.arch.halt_max_steps": {"min": 2, "max": 2.5}}, "max: expected a whole number"),
         ({"stages.first.epochs": {"values": [4]}}, "unknown key"),
     ],
