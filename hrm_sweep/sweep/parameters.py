@@ -70,6 +70,14 @@ def allows(name: str, parameter: Parameter, value: Any) -> bool:
     return abs(steps - round(steps)) < 1e-8
 
 
+def allowed_text(parameter: Parameter) -> str:
+    """What a parameter can take, in words: `1, 2, 4`, or `0.001 to 0.01 in steps of 0.001`."""
+    if parameter.values is not None:
+        return ", ".join(map(str, parameter.values))
+    low, high = parameter.range
+    return f"{low} to {high}" + ("" if parameter.step is None else f" in steps of {parameter.step}")
+
+
 def every_value(name: str, parameter: Parameter) -> list[Any]:
     """All values of a parameter. Raises ValueError for a range of real numbers without a step, which has no end."""
     if parameter.values is not None:

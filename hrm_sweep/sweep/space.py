@@ -44,7 +44,7 @@ from hrm_sweep.sweep.confirm.entrants import Confirmation
 from hrm_sweep.sweep.constraints import Constraints
 from hrm_sweep.sweep.keys import number_kind
 from hrm_sweep.sweep.objective import AnyObjective, Goal, Objective
-from hrm_sweep.sweep.parameters import Parameter, allows, every_end
+from hrm_sweep.sweep.parameters import Parameter, allowed_text, allows, every_end
 from hrm_sweep.sweep.parts import Part, Scalar, explained, read_number
 from hrm_sweep.sweep.pruners import PRUNERS, Pruner, read_pruners
 from hrm_sweep.sweep.pruners.optuna import OptunaPruner
@@ -435,7 +435,10 @@ def _first_problems(space: SearchSpace) -> Iterator[str]:
             if name not in space.parameters:
                 yield f"first.{index}.{name}: {_no_parameter(space, name)}"
             elif plain_key(name) and not allows(name, space.parameters[name], value):
-                yield f"first.{index}.{name}: {value!r} is not among the values that the parameter allows"
+                yield (
+                    f"first.{index}.{name}: {value!r} is not among the values that the parameter allows, "
+                    f"{allowed_text(space.parameters[name])}; write one of those, or extend parameters.{name}"
+                )
             else:
                 for condition in space.parameters[name].conditions():
                     if condition.key in point and not condition.holds(point[condition.key]):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -246,6 +248,36 @@ def test_processes_that_ask_at_the_same_time_get_one_whole_folder(tmp_path: Path
     assert len(set(answers)) == 1
     assert answers[0].endswith(" 200\n")
     assert (tmp_path / "builds").read_text() == "x"
+
+
+def test_a_build_leaves_no_lock_also_when_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        ensure_data(from_csv(min_difficulty=10**8), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    folder = ensure_data(SMALL, tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_who_waited_for_a_lock_that_was_removed_waits_for_the_next_one(tmp_path: Path) -> None:
+    import fcntl
+
+    folder = data_folder_for(SMALL, tmp_path)
+    lock = tmp_path / f".{folder.name}.lock"
+    with lock.open("a") as first:
+        fcntl.flock(first.fileno(), fcntl.LOCK_EX)
+        waiting = threading.Thread(target=ensure_data, args=(SMALL, tmp_path))
+        waiting.start()
+        time.sleep(0.5)
+        lock.unlink()  # as its holder does at its end; another process begins before this one is told
+        with lock.open("a") as second:
+            fcntl.flock(second.fileno(), fcntl.LOCK_EX)
+            fcntl.flock(first.fileno(), fcntl.LOCK_UN)
+            waiting.join(0.5)
+            assert waiting.is_alive()
+            assert not folder.exists()
+    waiting.join(60)
+    assert folder.exists()
+    assert not lock.exists()
 
 
 def test_a_build_that_is_killed_leaves_no_folder_and_is_made_good(tmp_path: Path) -> None:
