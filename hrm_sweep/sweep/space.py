@@ -295,6 +295,8 @@ def is_space(source: str) -> bool:
 def load_space(source: str) -> SearchSpace:
     """A search space by its shipped name or from a YAML file. Raises SpaceError naming file and key."""
     path = search_spaces_folder() / f"{source}.yaml" if source in space_names() else Path(source)
+    if path.is_dir():
+        raise SpaceError(f"{source}: a folder; expected the file of a search space, or one of {', '.join(space_names())}")
     if not path.is_file():
         close = difflib.get_close_matches(source, space_names(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -360,6 +362,11 @@ def _problems(space: SearchSpace) -> Iterator[str]:
         require_name(space.name, "name")
     except SpaceError as error:
         yield str(error)
+    if isinstance(space.base, str):
+        try:
+            read_source(space.base)
+        except ConfigError as error:
+            yield f"base: {error}"
     for key in space.overrides:
         if plain_key(key) is None and key != "data":
             yield f"overrides.{key}: {unknown_key(key)}"
@@ -437,7 +444,7 @@ def _first_problems(space: SearchSpace) -> Iterator[str]:
             elif plain_key(name) and not allows(name, space.parameters[name], value):
                 yield (
                     f"first.{index}.{name}: {value!r} is not among the values that the parameter allows, "
-                    f"{allowed_text(space.parameters[name])}; write one of those, or extend parameters.{name}"
+                    f"{allowed_text(name, space.parameters[name])}; write one of those, or extend parameters.{name}"
                 )
             else:
                 for condition in space.parameters[name].conditions():
