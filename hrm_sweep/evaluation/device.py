@@ -53,8 +53,8 @@ class Device:
         except (RuntimeError, AssertionError, NotImplementedError):
             missing = repr(config.device) if processes == 1 else f"{name} for the process of rank {rank}"
             raise ConfigError(
-                f"device: {missing} is not available here; there is {', '.join(available_devices())}, of which auto "
-                "takes the fastest (`hrm-sweep doctor` shows more)"
+                f"device: {missing} is not available here; use {', '.join(['auto', *available_devices()])} "
+                "(`hrm-sweep doctor` says more about each)"
             ) from None
         if device.type == "cpu":
             keep_freed_memory()
