@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -60,38 +61,37 @@ def sudoku(
     """
     from hrm_sweep.config import config_from_mapping  # everything here: --help must not load numpy
     from hrm_sweep.data import build_folder
-    from hrm_sweep.errors import UsageError
+    from hrm_sweep.errors import ConfigError, UsageError
 
     if csv is not None and hub is not None:
         raise UsageError("--csv and --hub are both given: puzzles come from one source")
-    request = config_from_mapping(
-        {
-            "data": {
-                "source": "csv" if csv is not None else "hub" if hub is not None else "generator",
-                "size": size,
-                "csv": None if csv is None else [str(path) for path in csv],
-                "hub": hub,
-                "subsample_size": subsample_size,
-                "test_size": test_size,
-                "num_aug": num_aug,
-                "min_blanks": min_blanks,
-                "max_blanks": max_blanks,
-                "min_difficulty": min_difficulty,
-                "max_difficulty": max_difficulty,
-                "seed": seed,
-            }
-        },
-        "hrm-sweep data sudoku",
-    ).data
-    assert request is not None
+    asked = {
+        "source": "csv" if csv is not None else "hub" if hub is not None else "generator",
+        "size": size,
+        "csv": None if csv is None else [str(path) for path in csv],
+        "hub": hub,
+        "subsample_size": subsample_size,
+        "test_size": test_size,
+        "num_aug": num_aug,
+        "min_blanks": min_blanks,
+        "max_blanks": max_blanks,
+        "min_difficulty": min_difficulty,
+        "max_difficulty": max_difficulty,
+        "seed": seed,
+    }
     console = output_console(soft_wrap=True)
-    with output_console(quiet=is_quiet()).status("building") as status:
-        built = build_folder(
-            request,
-            output_dir,
-            progress=lambda made, wanted: status.update(f"generated {made} of {wanted} puzzles"),
-            replace=replace,
-        )
+    try:
+        request = config_from_mapping({"data": asked}, "data sudoku").data
+        assert request is not None
+        with output_console(quiet=is_quiet()).status("building") as status:
+            built = build_folder(
+                request,
+                output_dir,
+                progress=lambda made, wanted: status.update(f"generated {made} of {wanted} puzzles"),
+                replace=replace,
+            )
+    except ConfigError as error:
+        raise UsageError(_with_options(str(error))) from None
     copies = (
         f", with their symmetric copies {built.train_rows:,} rows" if built.train_rows > built.train_puzzles else ""
     )
@@ -105,6 +105,13 @@ def sudoku(
         )
     preset = "hrm_v1" if size == 9 else "hrm_v1_tiny"
     hint(f"next: hrm-sweep train {preset} {shlex.quote(f'data_path={built.path.as_posix()}')}")
+
+
+def _with_options(message: str) -> str:
+    """What is wrong with a `data` block, in the words of the command line: `data.max_blanks` is `--max-blanks`."""
+    told = "\n".join(re.sub(r"^(data sudoku: )?data[.:] ?", "", line) for line in message.splitlines())
+    keys = r"^size\b|\b(min|max)_(blanks|difficulty)\b|\btest_size\b"
+    return re.sub(keys, lambda key: f"--{key[0].replace('_', '-')}", told, flags=re.MULTILINE)
 
 
 @data_app.command()

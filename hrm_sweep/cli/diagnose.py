@@ -196,7 +196,7 @@ def require_rule(rule_id: str, option: str) -> Rule:
     rule = find_rule(rule_id)
     if rule is None:
         ids = [known.id for known in catalogue()]
-        close = difflib.get_close_matches(rule_id, ids, n=1, cutoff=0.4)
-        hint = f"did you mean {close[0]}?" if close else "`hrm-sweep rules` lists them"
+        close = difflib.get_close_matches(rule_id, ids, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`hrm-sweep rules` lists those there are"
         raise UsageError(f"{option} {rule_id}: there is no such rule; {hint}")
     return rule

@@ -28,7 +28,7 @@ def train(
         list[str] | None,
         typer.Argument(
             metavar="[PRESET_OR_FILE] [key=value ...]",
-            help="What to train, and what to change in it.",
+            help=f"What to train (default: {DEFAULT_PRESET}), and what to change in it.",
             autocompletion=presets,
         ),
     ] = None,

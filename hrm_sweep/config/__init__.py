@@ -1,6 +1,7 @@
 """RunConfig, presets, overrides, and where shipped files lie."""
 
 from hrm_sweep.config.library import (
+    is_space_mapping,
     load_config,
     preset_names,
     read_source,
@@ -20,6 +21,7 @@ from hrm_sweep.config.run import (
     nearest_key,
     plain_key,
     swiglu_width,
+    unknown_key,
     write_config,
 )
 
@@ -33,6 +35,7 @@ __all__ = [
     "default_eval_interval",
     "dotted_keys",
     "flattened",
+    "is_space_mapping",
     "load_config",
     "nearest_key",
     "parse_overrides",
@@ -43,5 +46,6 @@ __all__ = [
     "search_spaces_folder",
     "space_names",
     "swiglu_width",
+    "unknown_key",
     "write_config",
 ]

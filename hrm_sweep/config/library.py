@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from hrm_sweep.errors import ConfigError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 PRESETS = _PACKAGE / "config" / "presets"
+_OF_A_SPACE = frozenset({"base", "parameters", "overrides", "objective", "sampler", "pruner", "budget"})
+"""Keys at the top of a search space that no configuration has there: one of them tells the two apart."""
 
 
 def search_spaces_folder() -> Path:
@@ -48,6 +51,11 @@ def load_config(source: str | Path, overrides: Mapping[str, Any] | None = None) 
     return config_from_mapping(apply_overrides(values, overrides, where), where)
 
 
+def is_space_mapping(values: Mapping[str, Any]) -> bool:
+    """Whether the content of a YAML file is meant as a search space, also one that is not right yet."""
+    return not _OF_A_SPACE.isdisjoint(values)
+
+
 def is_preset(source: str | Path) -> bool:
     return str(source) in preset_names()
 
@@ -62,10 +70,23 @@ def read_source(source: str | Path) -> tuple[dict[str, Any], str]:
         if path.is_dir():
             raise ConfigError(f"{path}: no config.yaml or all_config.yaml in this folder; name a run directory")
     if not path.is_file():
+        if str(source) in space_names():
+            raise ConfigError(_space_instead(str(source), "a shipped search space"))
         close = difflib.get_close_matches(str(source), preset_names(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"{source}: neither a preset ({', '.join(preset_names())}) nor a file{hint}")
-    return read_yaml_mapping(path), str(path)
+    values = read_yaml_mapping(path)
+    if is_space_mapping(values):
+        has = ", ".join(str(key) for key in values if key in _OF_A_SPACE)
+        raise ConfigError(_space_instead(str(path), f"a search space (it has {has})"))
+    return values, str(path)
+
+
+def _space_instead(source: str, what: str) -> str:
+    return (
+        f"{source}: {what}, where one configuration is expected; `{shlex.join(['hrm-sweep', 'run', source])}` takes it "
+        "(`hrm-sweep plan` says what it will cost)"
+    )
 
 
 def _read_preset(name: str) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from hrm_sweep.config.run import dotted_keys, nearest_key, plain_key, text_keys
+from hrm_sweep.config.run import dotted_keys, plain_key, text_keys, unknown_key
 from hrm_sweep.errors import ConfigError
 
 # YAML 1.1 reads 1e-3 as a string; everyone who writes it means a number.
@@ -52,10 +52,7 @@ def apply_overrides(values: Mapping[str, Any], overrides: Mapping[str, Any], whe
         if dotted == "arch" and isinstance(value, str):
             raise ConfigError(f"{where}: arch={value}: name the preset first instead, as in `hrm-sweep train {value}`")
         if plain_key(dotted) is None and not (dotted in sections and (value is None or isinstance(value, Mapping))):
-            nearest = nearest_key(dotted)
-            raise ConfigError(
-                f"{where}: {dotted}: unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
-            )
+            raise ConfigError(f"{where}: {dotted}: {unknown_key(dotted)}")
         if dotted.startswith("stages."):
             _set_in_stage(result, dotted, value, where)
         else:

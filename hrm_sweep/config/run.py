@@ -133,6 +133,33 @@ STAGE_KEYS = (
 )
 """What a stage may set. Nothing here changes the shape of a weight, the data, or how many steps an epoch has."""
 
+_OTHER_NAMES = {
+    "lr": ("learning_rate", "learningrate", "base_lr", "max_lr", "peak_lr"),
+    "lr_min_ratio": ("min_lr", "lr_min", "min_lr_ratio"),
+    "lr_warmup_steps": ("warmup", "warmup_steps", "num_warmup_steps"),
+    "weight_decay": ("wd", "decay", "l2"),
+    "beta1": ("adam_beta1", "beta_1"),
+    "beta2": ("adam_beta2", "beta_2"),
+    "puzzle_emb_lr": ("embedding_lr", "emb_lr"),
+    "global_batch_size": ("batch_size", "batch", "bs", "train_batch_size"),
+    "micro_batch_size": ("microbatch_size", "per_device_batch_size", "gradient_accumulation_steps"),
+    "epochs": ("num_epochs", "n_epochs", "max_epochs", "total_epochs", "num_train_epochs"),
+    "eval_interval": ("eval_every", "eval_steps", "eval_freq"),
+    "seed": ("random_seed", "random_state"),
+    "max_seconds": ("time_limit", "timeout"),
+    "data_path": ("data_dir", "dataset_path"),
+    "checkpoint_path": ("output_dir", "save_dir", "run_dir"),
+    "compile": ("torch_compile",),
+    "arch.halt_max_steps": ("act_steps", "max_steps", "act_max_steps", "max_act_steps", "halt_steps", "ponder_steps"),
+    "arch.halt_exploration_prob": ("exploration_prob", "exploration"),
+    "arch.hidden_size": ("hidden_dim", "d_model", "n_embd", "embed_dim", "dim", "width", "model_dim"),
+    "arch.num_heads": ("heads", "n_heads", "nhead", "n_head", "num_attention_heads"),
+    "arch.forward_dtype": ("dtype", "precision"),
+    "arch.loss.loss_type": ("loss", "loss_fn", "criterion"),
+    "data.num_aug": ("augmentations", "num_augmentations", "n_aug"),
+}
+"""What other programs call a key, where its own name would not be found by looks."""
+
 _STAGE_KEY = re.compile(r"stages\.(\d+)\.(?:epochs|overrides\.(.+))")
 _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # YAML 1.1 reads 1e-3 as a string
 
@@ -151,10 +178,9 @@ class Stage(Section):
         flat = dict(_flat(values))
         for key in flat:
             if key not in STAGE_KEYS:
-                why = "the weights carry over, so their shapes cannot change" if key.startswith("arch.") else ""
-                raise ValueError(
-                    f"{key}: a stage cannot set it{f' ({why})' if why else ''}; a stage sets {', '.join(STAGE_KEYS)}"
-                )
+                meant = None if key in _all_keys() else nearest_key(key)
+                nearest = f"unknown key; the nearest valid key is {meant}" if meant in STAGE_KEYS else None
+                raise ValueError(f"{key}: {nearest or _not_of_a_stage(key)}")
         return flat
 
 
@@ -398,14 +424,55 @@ def _section_of(annotation: Any) -> type[BaseModel] | None:
 
 
 def nearest_key(key: str) -> str | None:
-    """The valid dotted key that looks most like `key`, also when only its last part was written."""
+    """The valid dotted key that is meant by `key`: one that differs in case only, one that other programs call so, or
+    that which looks most like it, also when only its last part was written."""
     keys = list(dotted_keys())
+    last_part = key.rsplit(".", 1)[-1]
+    plain = last_part.lower().replace("-", "_")
+    for one in keys:
+        if one.lower() == key.lower():
+            return one
+    for one in keys:
+        if one.rsplit(".", 1)[-1].lower() == plain or plain in _OTHER_NAMES.get(one, ()):
+            return one
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if close:
         return close[0]
     last_parts = {k.rsplit(".", 1)[-1]: k for k in keys}
-    close = difflib.get_close_matches(key.rsplit(".", 1)[-1], list(last_parts), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(last_part, list(last_parts), n=1, cutoff=0.6)
     return last_parts[close[0]] if close else None
+
+
+def unknown_key(key: str) -> str:
+    """What to say of a dotted key that `plain_key` does not know: the one that is meant, or, where it is a key that a
+    stage cannot set, which ones it can."""
+    if in_stage := re.fullmatch(r"(stages\.\d+)\.(.+)", key):
+        return _unknown_in_stage(in_stage[1], in_stage[2])
+    nearest = nearest_key(key)
+    return "unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
+
+
+def _unknown_in_stage(stage: str, rest: str) -> str:
+    """The same for `stages.0` and `overrides.arch.hidden_size`, `override.lr`, `epoch`, ..."""
+    part, _, inner = rest.partition(".")
+    if part == "overrides" and inner in _all_keys():
+        return _not_of_a_stage(inner)
+    if rest == "overrides":
+        return f"is set key by key, as in {stage}.overrides.lr"
+    of_overrides = bool(difflib.get_close_matches(part, ["overrides"]))
+    if of_overrides and not inner:
+        return f"unknown key; the nearest valid key is {stage}.overrides"
+    meant = nearest_key(inner if of_overrides else rest)
+    if meant == "epochs" and not of_overrides:
+        return f"unknown key; the nearest valid key is {stage}.epochs"
+    if meant in STAGE_KEYS:
+        return f"unknown key; the nearest valid key is {stage}.overrides.{meant}"
+    return f"unknown key; a stage has epochs, and overrides, which set {', '.join(STAGE_KEYS)}"
+
+
+def _not_of_a_stage(key: str) -> str:
+    why = " (the weights carry over, so their shapes cannot change)" if key.startswith("arch.") else ""
+    return f"a stage cannot set it{why}; a stage sets {', '.join(STAGE_KEYS)}"
 
 
 def config_from_mapping(values: Mapping[str, Any], where: str) -> RunConfig:
@@ -413,15 +480,30 @@ def config_from_mapping(values: Mapping[str, Any], where: str) -> RunConfig:
     try:
         return RunConfig.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(detail) for detail in error.errors(include_url=False)]
+        lines = [_explain(detail) for detail in _causes(error)]
         raise ConfigError("\n".join(f"{where}: {line}" for line in lines)) from None
+
+
+def _causes(error: ValidationError) -> Iterator[Any]:
+    """pydantic's complaints but for those that follow from another one: that a list has too few items where one of its
+    items is wrong, and that a key is missing where it is written otherwise."""
+    details = error.errors(include_url=False)
+    places = [detail["loc"] for detail in details]
+    unknown = [".".join(map(str, detail["loc"])) for detail in details if detail["type"] == "extra_forbidden"]
+    for detail in details:
+        place = detail["loc"]
+        if detail["type"] == "too_short" and any(len(one) > len(place) and one[: len(place)] == place for one in places):
+            continue
+        missing = f" {'.'.join(map(str, place))}"
+        if detail["type"] == "missing" and any(unknown_key(key).endswith(missing) for key in unknown):
+            continue
+        yield detail
 
 
 def _explain(detail: Any) -> str:
     key = ".".join(str(part) for part in detail["loc"])
     if detail["type"] == "extra_forbidden":
-        nearest = nearest_key(key)
-        return f"{key}: unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
+        return f"{key}: {unknown_key(key)}"
     message = detail["msg"].removeprefix("Value error, ")
     message = message[0].lower() + message[1:] if message else message
     if detail["type"] == "value_error":

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -167,16 +167,35 @@ def _build_record(folder: Path) -> dict[str, Any] | None:
 def _locked(path: Path) -> Iterator[None]:
     """Wait for, then hold, a lock that the operating system takes back when this process ends, however it ends.
 
-    Where there are no such locks (Windows) several processes may build at once; they build the same.
+    Its file is removed by whoever holds the lock; who waited for a file that is gone by then takes the lock of the next
+    one, so that at most one process builds. Where there are no such locks (Windows) several may; they build the same.
     """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a")
-    except OSError as error:
-        raise DataError(f"{path.parent}: cannot be written: {error.strerror}; make it writable") from None
-    with handle:
-        if os.name != "nt":
-            import fcntl  # not on Windows
-
-            fcntl.flock(handle.fileno(), fcntl.LOCK_EX)
+    if os.name == "nt":
         yield
+        return
+    import fcntl  # not on Windows
+
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle = path.open("a")
+        except OSError as error:
+            raise DataError(f"{path.parent}: cannot be written: {error.strerror}; make it writable") from None
+        with handle:
+            fcntl.flock(handle.fileno(), fcntl.LOCK_EX)
+            if not _is_open_file(handle, path):
+                continue
+            try:
+                yield
+            finally:
+                with contextlib.suppress(OSError):
+                    path.unlink()
+            return
+
+
+def _is_open_file(handle: IO[str], path: Path) -> bool:
+    """Whether the file that is open is the one of this name, and not one that was removed meanwhile."""
+    try:
+        return os.path.samestat(os.fstat(handle.fileno()), path.stat())
+    except FileNotFoundError:
+        return False

@@ -63,7 +63,7 @@ def _resolved_generator(config: DataConfig) -> DataConfig:
         value = getattr(config, key)
         if value is not None and value > most:
             raise ConfigError(
-                f"data: {key} {value}: a {config.size}x{config.size} sudoku needs {board.fewest_givens} givens to have "
+                f"data.{key}: found {value}, but a {config.size}x{config.size} sudoku needs {board.fewest_givens} givens to have "
                 f"a single solution, so it has at most {most} blanks"
             )
     usual_low, usual_high = _HARD_BLANKS if difficult else _USUAL_BLANKS[config.size]

@@ -43,12 +43,18 @@ class Device:
             name = f"cuda:{rank}"
         try:
             device = torch.device(name)
+        except RuntimeError:
+            meant = "; cuda is a GPU" if name.lower().startswith("gpu") else ""
+            raise ConfigError(
+                f"device: {config.device!r} is no name of a device; expected auto, cpu, cuda, cuda:N or mps{meant}"
+            ) from None
+        try:
             torch.empty(1, device=device)
         except (RuntimeError, AssertionError, NotImplementedError):
             missing = repr(config.device) if processes == 1 else f"{name} for the process of rank {rank}"
             raise ConfigError(
-                f"device: {missing} is not available here; use auto, cpu, cuda, cuda:N or mps "
-                "(`hrm-sweep doctor` shows what there is)"
+                f"device: {missing} is not available here; use {', '.join(['auto', *available_devices()])} "
+                "(`hrm-sweep doctor` says more about each)"
             ) from None
         if device.type == "cpu":
             keep_freed_memory()
@@ -80,6 +86,12 @@ class Device:
             return None
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
+
+
+def available_devices() -> list[str]:
+    """The devices of this machine by name, the CPU first."""
+    gpus = [f"cuda:{number}" for number in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    return ["cpu", *gpus, *(["mps"] if torch.backends.mps.is_available() else [])]
 
 
 def _cpu_name() -> str:

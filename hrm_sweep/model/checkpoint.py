@@ -102,8 +102,13 @@ def _load(path: Path) -> dict[str, Any]:
         raise CheckpointError(
             f"{path}: refused: it is not a plain file of tensors; loading it could run code that someone hid in it"
         ) from None
-    except Exception as error:  # damaged bytes make torch's reader raise nearly anything
-        raise CheckpointError(f"{path}: damaged or not a checkpoint ({_first_line(error)})") from None
+    except PermissionError as error:
+        raise CheckpointError(f"{path}: cannot be read: {error.strerror}; make it readable") from None
+    except Exception:  # damaged bytes make torch's reader raise nearly anything, in words for its developers
+        raise CheckpointError(
+            f"{path}: damaged, incomplete or not a checkpoint ({path.stat().st_size:,} bytes); copy or write it again, "
+            "or name another one"
+        ) from None
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: expected a dictionary of tensors, found {_describe(content)}")
     return content
@@ -119,7 +124,3 @@ def _describe(content: Any) -> str:
     if isinstance(content, Mapping):
         return f"{len(content)} entries ({', '.join(str(key) for key in list(content)[:3])}, ...)"
     return type(content).__name__
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

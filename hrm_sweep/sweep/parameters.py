@@ -70,6 +70,16 @@ def allows(name: str, parameter: Parameter, value: Any) -> bool:
     return abs(steps - round(steps)) < 1e-8
 
 
+def allowed_text(name: str, parameter: Parameter) -> str:
+    """What a parameter can take, in words: `1, 2, 4`, `0.001 to 0.01`, or `32 to 128 in steps of 32`."""
+    if parameter.values is not None:
+        return ", ".join(map(str, parameter.values))
+    low, high = parameter.range
+    if parameter.step is not None:
+        return f"{low} to {high} in steps of {parameter.step}"
+    return f"{'whole numbers from ' if number_kind(name) is int else ''}{low} to {high}"
+
+
 def every_value(name: str, parameter: Parameter) -> list[Any]:
     """All values of a parameter. Raises ValueError for a range of real numbers without a step, which has no end."""
     if parameter.values is not None:

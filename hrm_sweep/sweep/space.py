@@ -24,14 +24,15 @@ from hrm_sweep.config import (
     RunConfig,
     apply_overrides,
     config_from_mapping,
+    is_space_mapping,
     load_config,
-    nearest_key,
     plain_key,
     preset_names,
     read_source,
     read_yaml_mapping,
     search_spaces_folder,
     space_names,
+    unknown_key,
 )
 from hrm_sweep.config.overrides import sets_stages
 from hrm_sweep.config.run import Fraction, NonNegativeInt, PositiveFloat, PositiveInt
@@ -43,7 +44,7 @@ from hrm_sweep.sweep.confirm.entrants import Confirmation
 from hrm_sweep.sweep.constraints import Constraints
 from hrm_sweep.sweep.keys import number_kind
 from hrm_sweep.sweep.objective import AnyObjective, Goal, Objective
-from hrm_sweep.sweep.parameters import Parameter, allows, every_end
+from hrm_sweep.sweep.parameters import Parameter, allowed_text, allows, every_end
 from hrm_sweep.sweep.parts import Part, Scalar, explained, read_number
 from hrm_sweep.sweep.pruners import PRUNERS, Pruner, read_pruners
 from hrm_sweep.sweep.pruners.optuna import OptunaPruner
@@ -271,7 +272,7 @@ class SearchSpace(Part):
 
 
 def is_space(source: str) -> bool:
-    """Whether this names a search space, shipped or a file with `parameters`, rather than a configuration.
+    """Whether this names a search space, shipped or a file with keys of one, rather than a configuration.
 
     Raises SpaceError when there is neither of this name.
     """
@@ -280,7 +281,7 @@ def is_space(source: str) -> bool:
         return source in space_names()
     if path.is_file():
         try:
-            return "parameters" in read_yaml_mapping(path)
+            return is_space_mapping(read_yaml_mapping(path))
         except ConfigError as error:
             raise SpaceError(str(error)) from None
     close = difflib.get_close_matches(source, [*space_names(), *preset_names()], n=1)
@@ -294,6 +295,8 @@ def is_space(source: str) -> bool:
 def load_space(source: str) -> SearchSpace:
     """A search space by its shipped name or from a YAML file. Raises SpaceError naming file and key."""
     path = search_spaces_folder() / f"{source}.yaml" if source in space_names() else Path(source)
+    if path.is_dir():
+        raise SpaceError(f"{source}: a folder; expected the file of a search space, or one of {', '.join(space_names())}")
     if not path.is_file():
         close = difflib.get_close_matches(source, space_names(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
@@ -359,9 +362,14 @@ def _problems(space: SearchSpace) -> Iterator[str]:
         require_name(space.name, "name")
     except SpaceError as error:
         yield str(error)
+    if isinstance(space.base, str):
+        try:
+            read_source(space.base)
+        except ConfigError as error:
+            yield f"base: {error}"
     for key in space.overrides:
         if plain_key(key) is None and key != "data":
-            yield f"overrides.{key}: {_unknown(key)}"
+            yield f"overrides.{key}: {unknown_key(key)}"
         if key in space.parameters:
             yield f"overrides.{key}: is a parameter too; leave it out of one of the two"
     for name, parameter in space.parameters.items():
@@ -434,7 +442,10 @@ def _first_problems(space: SearchSpace) -> Iterator[str]:
             if name not in space.parameters:
                 yield f"first.{index}.{name}: {_no_parameter(space, name)}"
             elif plain_key(name) and not allows(name, space.parameters[name], value):
-                yield f"first.{index}.{name}: {value!r} is not among the values that the parameter allows"
+                yield (
+                    f"first.{index}.{name}: {value!r} is not among the values that the parameter allows, "
+                    f"{allowed_text(name, space.parameters[name])}; write one of those, or extend parameters.{name}"
+                )
             else:
                 for condition in space.parameters[name].conditions():
                     if condition.key in point and not condition.holds(point[condition.key]):
@@ -451,14 +462,9 @@ def _is_endless(name: str, parameter: Parameter) -> bool:
     return parameter.values is None and number_kind(name) is float and parameter.step is None
 
 
-def _unknown(key: str) -> str:
-    nearest = nearest_key(key)
-    return "unknown key" + (f"; the nearest valid key is {nearest}" if nearest else "")
-
-
 def _parameter_problems(name: str, parameter: Parameter) -> Iterator[str]:
     if plain_key(name) is None:
-        yield _unknown(name)
+        yield unknown_key(name)
         return
     if parameter.values is not None:
         return

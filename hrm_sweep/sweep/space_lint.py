@@ -76,7 +76,8 @@ class DataFacts:
     _known: dict[str, PuzzleFacts] = field(default_factory=dict)
 
     def of(self, config: RunConfig) -> PuzzleFacts:
-        """Raises DataError when the folder cannot be used or built."""
+        """Raises DataError when the folder cannot be used or built, ConfigError for a `data` block that contradicts
+        itself."""
         data = None if config.data is None else config.data.model_dump_json()
         key = json.dumps([config.data_path, data])
         if key not in self._known:
@@ -100,11 +101,11 @@ def lint_space(space: SearchSpace, where: str, *, build: bool = True) -> SpaceRe
     for values in looked_at:
         try:
             config = space.config(values, where="config")
+            puzzles = facts.of(config)
         except ConfigError as error:
             message = str(error).removeprefix("config: ")
             count(errors, LintFinding(Level.ERROR, message.split(":")[0], message), values)
             continue
-        puzzles = facts.of(config)
         findings = lint(config, puzzles.train, space.resources.processes)
         refused = predicted_violations(space.constraints, config, lambda: puzzles.train)  # noqa: B023 - asked at once
         if refused.said:

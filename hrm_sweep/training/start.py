@@ -24,7 +24,10 @@ def start_from(model: HRM, checkpoint: Path) -> Iterator[str]:
     Raises CheckpointError when the file cannot be read, or when nothing of its two recurrent modules fits: a bias of
     the Q head has the same shape in every model.
     """
-    given, own = load_weights(checkpoint), model.state_dict()
+    try:
+        given, own = load_weights(checkpoint), model.state_dict()
+    except CheckpointError as error:
+        raise CheckpointError(f"init_from: {error}") from None
     fitting = {name: given[name] for name in own if name in given and given[name].shape == own[name].shape}
     if not any(name.startswith(_MODULES) for name in fitting):
         raise CheckpointError(

@@ -80,12 +80,12 @@ def test_puzzles_that_both_files_hold_are_pointed_out(folder: Path) -> None:
 
 
 REFUSED = [
-    (["--size", "5"], "data.size: input should be 4, 6 or 9; found 5"),
-    (["--size", "4", "--min-difficulty", "3"], "size 4 with a difficulty: only 9x9 puzzles are rated"),
+    (["--size", "5"], "error: --size: input should be 4, 6 or 9; found 5"),
+    (["--size", "4", "--min-difficulty", "3"], "error: --size 4 with a difficulty: only 9x9 puzzles are rated"),
     (["--csv", "none.csv", "none.csv"], "none.csv: cannot be read: No such file or directory"),
     (["--csv", "a.csv", "b.csv", "--hub", "a/b"], "--csv and --hub are both given: puzzles come from one source"),
-    (["--hub", "a/b", "--test-size", "3"], "test_size 3: only the generator makes a test split of a given size"),
-    (["--size", "4", "--max-blanks", "14"], "max_blanks 14: a 4x4 sudoku needs 4 givens"),
+    (["--hub", "a/b", "--test-size", "3"], "error: --test-size 3: only the generator makes a test split of a given size"),
+    (["--size", "4", "--max-blanks", "14"], "error: --max-blanks: found 14, but a 4x4 sudoku needs 4 givens"),
 ]
 
 

@@ -144,6 +144,7 @@ def test_the_current_folder_can_be_the_run(folder: Path, monkeypatch: pytest.Mon
         (["a run", "epochs=61"], ConfigError, "eval_interval 20 does not divide epochs 61"),
         (["a run", "global_batch_size=50000"], ConfigError, "is larger than the data of one evaluation interval"),
         (["a run", "--rule", "lr_out_of_rage"], UsageError, "did you mean lr_out_of_range?"),
+        (["a run", "--rule", "nope"], UsageError, "there is no such rule; `hrm-sweep rules` lists those there are"),
         (["a run", "--rule", "disk_full"], UsageError, "--rule disk_full: clear on this run"),
         (["a run", "--run-dir", "x"], UsageError, "--run-dir: only --run trains"),
         (["a run", "--run", "--run-dir", "a run"], RunDirectoryError, "a run: already holds a run; name another"),

@@ -124,7 +124,9 @@ def test_what_cannot_be_planned_is_an_error_that_names_it(folder: Path) -> None:
     (folder / "dead.yaml").write_text(
         json.dumps({"name": "dead", "base": "hrm_v1_tiny", "parameters": {"global_batch_size": {"values": [10**6]}}})
     )
+    (folder / "typo.yaml").write_text("name: mine\nbase: hrm_v1_tiny\nparamters:\n  lr: {values: [0.001]}\n")
     for words, message in (
+        (("typo.yaml",), "typo.yaml: paramters: unknown key; the nearest valid key is parameters"),
         (("quickstrat",), "did you mean quickstart?"),
         (("broken.yaml",), "broken.yaml, line 1"),
         (("quickstart", "epochs"), "expected key=value after the search space"),

@@ -101,6 +101,28 @@ def test_an_unknown_source_lists_the_presets_and_the_nearest() -> None:
     )
 
 
+def test_a_search_space_is_named_as_what_it_is(tmp_path: Path) -> None:
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("name: mine\nbase: hrm_v1_tiny\nparamters:\n  lr: {values: [0.001]}\n")
+    with pytest.raises(ConfigError) as caught:
+        load_config(mine)
+    assert str(caught.value) == (
+        f"{mine}: a search space (it has base), where one configuration is expected; `hrm-sweep run {mine}` takes it "
+        "(`hrm-sweep plan` says what it will cost)"
+    )
+    with pytest.raises(ConfigError, match=r"quickstart: a shipped search space, .* `hrm-sweep run quickstart` takes"):
+        load_config("quickstart")
+
+
+def test_what_tells_a_search_space_from_a_configuration_is_in_one_and_not_in_the_other() -> None:
+    from hrm_sweep.config import RunConfig
+    from hrm_sweep.config.library import _OF_A_SPACE
+    from hrm_sweep.sweep.space import SearchSpace
+
+    assert SearchSpace.model_fields.keys() >= _OF_A_SPACE
+    assert not _OF_A_SPACE & RunConfig.model_fields.keys()
+
+
 def test_a_folder_without_a_config_is_no_run(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"no config\.yaml or all_config\.yaml in this folder"):
         load_config(tmp_path)

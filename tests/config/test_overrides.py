@@ -64,6 +64,19 @@ def test_a_broken_value_is_refused_with_the_argument_as_it_stood(argument: str) 
     ("overrides", "message"),
     [
         ({"arch.halt_steps": 4}, "hrm_v1: arch.halt_steps: unknown key; the nearest valid key is arch.halt_max_steps"),
+        ({"learning_rate": 4}, "hrm_v1: learning_rate: unknown key; the nearest valid key is lr"),
+        (
+            {"stages.0.overrides.arch.hidden_size": 3},
+            "hrm_v1: stages.0.overrides.arch.hidden_size: a stage cannot set it (the weights carry over, so their "
+            "shapes cannot change); a stage sets arch.halt_max_steps, ",
+        ),
+        ({"stages.0.overrides.seed": 3}, "stages.0.overrides.seed: a stage cannot set it; a stage sets arch.halt_max"),
+        ({"stages.0.override.lr": 1}, "stages.0.override.lr: unknown key; the nearest valid key is stages.0.overrides.lr"),
+        ({"stages.2.lr": 1}, "stages.2.lr: unknown key; the nearest valid key is stages.2.overrides.lr"),
+        ({"stages.0.overrides.wd": 1}, "unknown key; the nearest valid key is stages.0.overrides.weight_decay"),
+        ({"stages.0.epoch": 1}, "stages.0.epoch: unknown key; the nearest valid key is stages.0.epochs"),
+        ({"stages.0.overrides": {"lr": 1}}, "stages.0.overrides: is set key by key, as in stages.0.overrides.lr"),
+        ({"stages.0.zzzz": 1}, "stages.0.zzzz: unknown key; a stage has epochs, and overrides, which set arch.halt_max"),
         ({"halt_max_steps": 4}, "unknown key; the nearest valid key is arch.halt_max_steps"),
         ({"lr.x": 4}, "hrm_v1: lr.x: unknown key"),
         ({"arch": "hrm_v1_balanced"}, "name the preset first instead, as in `hrm-sweep train hrm_v1_balanced`"),

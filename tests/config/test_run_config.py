@@ -20,6 +20,7 @@ from hrm_sweep.config import (
     nearest_key,
     write_config,
 )
+from hrm_sweep.config.run import _OTHER_NAMES
 from hrm_sweep.errors import ConfigError
 
 OFFICIAL_RUNS = Path(__file__).parents[1] / "fixtures" / "official_runs"
@@ -38,7 +39,7 @@ def message_of(values: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"learning_rate": 1}, "run.yaml: learning_rate: unknown key"),
+        ({"learning_rate": 1}, "run.yaml: learning_rate: unknown key; the nearest valid key is lr"),
         ({"weigth_decay": 1}, "run.yaml: weigth_decay: unknown key; the nearest valid key is weight_decay"),
         (
             {"arch": {"halt_steps": 4}},
@@ -156,6 +157,34 @@ def test_every_dotted_key_can_be_read_and_is_nearest_to_itself() -> None:
     for key in keys:
         complete.get(key)
         assert nearest_key(key) == key
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("learning_rate", "lr"),
+        ("arch.learning-rate", "lr"),
+        ("batch_size", "global_batch_size"),
+        ("wd", "weight_decay"),
+        ("warmup_steps", "lr_warmup_steps"),
+        ("act_steps", "arch.halt_max_steps"),
+        ("max_steps", "arch.halt_max_steps"),
+        ("hidden_dim", "arch.hidden_size"),
+        ("arch.d_model", "arch.hidden_size"),
+        ("num_epochs", "epochs"),
+        ("h_cycles", "arch.H_cycles"),
+        ("ARCH.L_CYCLES", "arch.L_cycles"),
+    ],
+)
+def test_a_common_name_finds_its_key(name: str, key: str) -> None:
+    assert nearest_key(name) == key
+
+
+def test_every_common_name_is_of_one_key_that_there_is() -> None:
+    names = [name for others in _OTHER_NAMES.values() for name in others]
+    assert set(_OTHER_NAMES) <= set(dotted_keys())
+    assert len(names) == len(set(names))
+    assert not set(names) & {key.rsplit(".", 1)[-1] for key in dotted_keys()}
 
 
 def test_nothing_is_near_to_nonsense() -> None:

@@ -47,7 +47,12 @@ def test_a_stage_is_a_configuration_with_its_overrides() -> None:
         ({"eval_interval": 15}, "eval_interval 15 does not divide the 20 epochs of stage 0.*for example 20"),
         ({"stages": []}, "stages"),
         ({"stages": [{"epochs": 0}]}, "stages.0.epochs"),
-        ({"stages": [{"epochs": 5, "override": {}}]}, "stages.0.override: unknown key"),
+        (
+            {"stages": [{"epochs": 5, "override": {}}]},
+            "^test: stages.0.override: unknown key; the nearest valid key is stages.0.overrides$",
+        ),
+        ({"stages": [{"epoch": 3}]}, "^test: stages.0.epoch: unknown key; the nearest valid key is stages.0.epochs$"),
+        ({"stages": [{"epochs": 5, "overrides": {"learning_rate": 1}}]}, "learning_rate: unknown key; .* is lr$"),
         ({"stages": [{"epochs": 5, "overrides": {"arch.hidden_size": 64}}]}, "shapes cannot change"),
         ({"stages": [{"epochs": 5, "overrides": {"global_batch_size": 64}}]}, "a stage cannot set it; a stage sets"),
         (
@@ -81,7 +86,7 @@ def test_stages_are_set_and_changed_on_the_command_line(tmp_path: Path) -> None:
         load_config("progressive", {"stages.3.epochs": 5})
     with pytest.raises(ConfigError, match="leave epochs out"):
         load_config("progressive", {"epochs": 30})
-    with pytest.raises(ConfigError, match="unknown key"):
+    with pytest.raises(ConfigError, match="a stage cannot set it"):
         load_config("progressive", {"stages.0.overrides.arch.hidden_size": 5})
     (tmp_path / "mine.yaml").write_text(
         "stages:\n  - {epochs: 5, overrides: {arch: {halt_max_steps: 2}, lr: 1e-3}}\n  - {epochs: 5}\n"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -248,6 +250,36 @@ def test_processes_that_ask_at_the_same_time_get_one_whole_folder(tmp_path: Path
     assert (tmp_path / "builds").read_text() == "x"
 
 
+def test_a_build_leaves_no_lock_also_when_it_fails(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        ensure_data(from_csv(min_difficulty=10**8), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    folder = ensure_data(SMALL, tmp_path)
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_who_waited_for_a_lock_that_was_removed_waits_for_the_next_one(tmp_path: Path) -> None:
+    import fcntl
+
+    folder = data_folder_for(SMALL, tmp_path)
+    lock = tmp_path / f".{folder.name}.lock"
+    with lock.open("a") as first:
+        fcntl.flock(first.fileno(), fcntl.LOCK_EX)
+        waiting = threading.Thread(target=ensure_data, args=(SMALL, tmp_path))
+        waiting.start()
+        time.sleep(0.5)
+        lock.unlink()  # as its holder does at its end; another process begins before this one is told
+        with lock.open("a") as second:
+            fcntl.flock(second.fileno(), fcntl.LOCK_EX)
+            fcntl.flock(first.fileno(), fcntl.LOCK_UN)
+            waiting.join(0.5)
+            assert waiting.is_alive()
+            assert not folder.exists()
+    waiting.join(60)
+    assert folder.exists()
+    assert not lock.exists()
+
+
 def test_a_build_that_is_killed_leaves_no_folder_and_is_made_good(tmp_path: Path) -> None:
     """The process is killed between two of its files; the next build also removes what it left."""
     program = (
@@ -283,8 +315,8 @@ REFUSED = [
     ({"size": 6, "max_difficulty": 9}, r"size 6 with a difficulty"),
     ({"min_blanks": 10, "max_blanks": 9}, r"min_blanks 10 is larger than max_blanks 9"),
     ({"min_difficulty": 10, "max_difficulty": 9}, r"min_difficulty 10 is larger than max_difficulty 9"),
-    ({"size": 4, "max_blanks": 13}, r"max_blanks 13: a 4x4 sudoku needs 4 givens .* at most 12 blanks"),
-    ({"size": 9, "min_blanks": 65}, r"min_blanks 65: a 9x9 sudoku needs 17 givens .* at most 64 blanks"),
+    ({"size": 4, "max_blanks": 13}, r"data.max_blanks: found 13, but a 4x4 sudoku needs 4 givens .* at most 12 blanks"),
+    ({"size": 9, "min_blanks": 65}, r"data.min_blanks: found 65, but a 9x9 sudoku needs 17 givens .* at most 64 blanks"),
     ({"csv": ("a", "b")}, r"csv is given, but source is generator; set source to csv"),
     ({"hub": "a/b"}, r"hub is given, but source is generator; set source to hub"),
     ({"source": "csv"}, r"source is csv, but csv names no files"),

@@ -175,8 +175,8 @@ def test_code_in_a_checkpoint_is_refused_and_never_run(tmp_path: Path, protocol:
 
 
 CHECKPOINTS: dict[str, tuple[Callable[[bytes], bytes], str]] = {
-    "cut off": (lambda whole: whole[: len(whole) // 2], "damaged or not a checkpoint"),
-    "empty": (lambda whole: b"", "damaged or not a checkpoint"),
+    "cut off": (lambda whole: whole[: len(whole) // 2], "damaged, incomplete or not a checkpoint ("),
+    "empty": (lambda whole: b"", "step_936: damaged, incomplete or not a checkpoint (0 bytes); copy or write it again"),
     "text": (lambda whole: b"not found", "step_936: "),
     "a picture": (lambda whole: b"\x89PNG\r\n\x1a\n" + bytes(500), "step_936: "),
 }

@@ -173,8 +173,10 @@ def test_without_the_puzzles_a_loss_that_copying_may_give_tells_nothing(healthy:
 
 
 def test_a_folder_of_runs_is_pointed_to_its_runs_and_its_study(healthy: Any) -> None:
-    with pytest.raises(RunDirectoryError, match=r"a folder of runs, not a run; name them .* --study"):
+    with pytest.raises(RunDirectoryError, match=r": a folder of runs, not a run: name one of them") as caught:
         diagnose_run(healthy.path.parent)
+    folder = healthy.path.parent
+    assert f"for example {healthy.path} (`hrm-sweep diagnose --study {folder.name}` judges" in str(caught.value)
 
 
 def test_the_name_of_a_study_or_a_trial_is_pointed_to_where_its_runs_are(

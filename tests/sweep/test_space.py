@@ -70,6 +70,8 @@ def test_numbers_in_yaml_1_1_scientific_notation_are_numbers() -> None:
 REFUSED = [
     (with_parameter("arch.halt_steps", {"values": [1]}),
      "parameters.arch.halt_steps: unknown key; the nearest valid key is arch.halt_max_steps"),
+    (with_parameter("learning_rate", {"values": [1e-3]}),
+     "parameters.learning_rate: unknown key; the nearest valid key is lr"),
     ({**with_parameter("lrr", {"min": 0.1, "max": 1.0}), "first": [{"lrr": 0.2}], "sampler": {"name": "grid"}},
      "parameters.lrr: unknown key; the nearest valid key is lr"),
     (with_parameter("lr", {"mim": 1, "max": 3}), "parameters.lr.mim: unknown key; the nearest valid key is min"),
@@ -101,9 +103,14 @@ REFUSED = [
     (with_parameter("lr", {"values": [1e-3], "when": {"arch.H_cycles": "> x"}}),
      "parameters.lr.when.arch.H_cycles: expected a number after >, found 'x'"),
     ({"parameters": {}}, "parameters: expected at least one, found none"),
-    ({"first": [{"lr": 5}]}, "first.0.lr: 5 is not among the values that the parameter allows"),
+    ({"first": [{"lr": 5}]}, "first.0.lr: 5 is not among the values that the parameter allows, 0.0001 to 0.01; write one of those"),
     ({"first": [{"lrr": 5}]}, "first.0.lrr: no parameter of this space; the nearest is lr"),
-    ({"first": [{"arch.halt_max_steps": 3}]}, "first.0.arch.halt_max_steps: 3 is not among the values"),
+    ({"first": [{"arch.halt_max_steps": 3}]}, "first.0.arch.halt_max_steps: 3 is not among the values that the "
+     "parameter allows, 2, 4, 8, 16; write one of those, or extend parameters.arch.halt_max_steps"),
+    ({"first": [{"arch.H_cycles": 9}]},
+     "first.0.arch.H_cycles: 9 is not among the values that the parameter allows, whole numbers from 1 to 3; write"),
+    ({**with_parameter("lr", {"min": 0.1, "max": 0.5, "step": 0.1}), "first": [{"lr": 0.15}]},
+     "first.0.lr: 0.15 is not among the values that the parameter allows, 0.1 to 0.5 in steps of 0.1; write one of"),
     ({"first": {"lr": 1}}, "first: expected a list, found {'lr': 1}"),
     ({"first": [{"lr": 1e-4, "lr_warmup_steps": 50}]},
      "first.0.lr_warmup_steps: does not exist where lr=0.0001, see its `when`"),
@@ -132,6 +139,9 @@ REFUSED = [
     ({"name": "../elsewhere"}, "name: '../elsewhere' cannot be the name of a study"),
     ({"name": "runs"}, "name: 'runs' cannot be the name of a study"),
     ({"base": 3}, "base: expected a preset (hrm_v1, hrm_v1_aggressive, hrm_v1_balanced, hrm_v1_tiny, progressive)"),
+    ({"base": "hrm_v1_tinny"},
+     "base: hrm_v1_tinny: neither a preset (hrm_v1, hrm_v1_aggressive, hrm_v1_balanced, hrm_v1_tiny, progressive) nor "
+     "a file; did you mean hrm_v1_tiny?"),
     ({"overrides": {"epoch": 3}}, "overrides.epoch: unknown key; the nearest valid key is epochs"),
     ({"overrides": {"lr": 3}}, "overrides.lr: is a parameter too; leave it out of one of the two"),
     ({"bas": 1}, "bas: unknown key; the nearest valid key is base"),
@@ -161,6 +171,9 @@ def test_a_missing_key_is_named() -> None:
 def test_a_name_that_is_neither_shipped_nor_a_file_gets_the_nearest(folder: Path) -> None:
     with pytest.raises(SpaceError, match=r"quickstrat: neither a shipped search space .* did you mean quickstart\?"):
         load_space("quickstrat")
+    Path("a folder").mkdir()
+    with pytest.raises(SpaceError, match="^a folder: a folder; expected the file of a search space, or one of act_"):
+        load_space("a folder")
     Path("broken.yaml").write_text("name: [")
     with pytest.raises(SpaceError, match=r"broken.yaml, line 1"):
         load_space("broken.yaml")
@@ -273,7 +286,7 @@ def test_keys_of_a_stage_are_parameters_like_any_other() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"stages.1.overrides.arch.hidden_size": {"values": [32]}}, "unknown key"),
+        ({"stages.1.overrides.arch.hidden_size": {"values": [32]}}, "a stage cannot set it"),
         ({"stages.1.overrides.arch.halt_max_steps": {"min": 2, "max": 2.5}}, "max: expected a whole number"),
         ({"stages.first.epochs": {"values": [4]}}, "unknown key"),
     ],

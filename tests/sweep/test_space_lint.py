@@ -53,6 +53,17 @@ def test_combinations_that_cannot_start_are_counted_and_shown_with_their_reason(
     )
 
 
+def test_a_data_block_that_contradicts_itself_is_named_with_file_and_key() -> None:
+    space = small_space(base="hrm_v1_tiny", overrides={"data.max_blanks": 99}, parameters={"lr": {"values": [1e-3]}})
+    with pytest.raises(SpaceError) as caught:
+        lint_space(space, "mine.yaml")
+    assert str(caught.value).splitlines() == [
+        "mine.yaml: no combination of this space can start, every trial would fail",
+        "mine.yaml: all 1 combinations, for example lr=0.001: data.max_blanks: found 99, but a 4x4 sudoku needs 4 "
+        "givens to have a single solution, so it has at most 12 blanks",
+    ]
+
+
 def test_a_combination_may_be_left_out_with_when(sudoku_4x4: Path) -> None:
     parameters = {
         "arch.hidden_size": {"values": [32, 60]},

@@ -49,6 +49,17 @@ def test_what_does_not_match_is_said_and_starts_anew(tmp_path: Path, sudoku_4x4:
     assert any("inner.H_level.layers.1." in line and "is not in the checkpoint" in line for line in told)
 
 
+def test_a_truncated_file_is_named_with_its_size_and_what_to_do(tmp_path: Path, sudoku_4x4: Path) -> None:
+    cut = tmp_path / "cut.pt"
+    cut.write_bytes((OFFICIAL / "step_936").read_bytes()[:5000])
+    status = run_training(config_from(cut, sudoku_4x4), RunDirectory(tmp_path / "run"), threads=1)
+    assert (status.state, status.cause) == (State.FAILED, Cause.CONFIG)
+    assert status.message == (
+        f"init_from: {cut}: damaged, incomplete or not a checkpoint (5,000 bytes); copy or write it again, or name "
+        "another one"
+    )
+
+
 def test_a_run_that_goes_on_does_not_look_at_it(tmp_path: Path, sudoku_4x4: Path) -> None:
     source = Path(shutil.copytree(OFFICIAL, tmp_path / "source"))
     directory = RunDirectory(tmp_path / "run")

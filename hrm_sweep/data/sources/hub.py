@@ -15,7 +15,11 @@ from hrm_sweep.data.sources.csv_files import puzzles_of_files
 from hrm_sweep.data.sudoku import Puzzles
 from hrm_sweep.errors import DataError
 
-_OFFLINE_WAY = "check the network and HF_ENDPOINT, or fetch both files elsewhere and name them with --csv TRAIN TEST"
+_FROM_FILES = (
+    "fetch train.csv and test.csv elsewhere, then `hrm-sweep data sudoku --csv TRAIN TEST --output-dir DIR` builds a "
+    "folder of them, which data_path=DIR takes (the preset hrm_v1_tiny needs no download)"
+)
+_OFFLINE_WAY = f"check the network and HF_ENDPOINT, or {_FROM_FILES}"
 _ANSWER_TIMEOUT_S = 10
 
 
@@ -45,7 +49,7 @@ def _fetched(repository: str, name: str, endpoint: str | None, cache_dir: Path |
     except ImportError:
         raise DataError(
             f"{repository}: fetching from the Hugging Face hub needs huggingface_hub; "
-            "install it with `pip install 'hrm-sweep[hub]'`, or name two files with --csv TRAIN TEST"
+            f"install it with `pip install 'hrm-sweep[hub]'`, or {_FROM_FILES}"
         ) from None
     hub = endpoint or "the Hugging Face hub"
     unreachable: Exception | None = None

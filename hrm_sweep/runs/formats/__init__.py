@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from hrm_sweep.errors import RunDirectoryError
@@ -29,10 +30,8 @@ def _read_run(path: Path) -> RecordedRun:
     for recognises, read in ((ours.recognises, ours.read), (reference.recognises, reference.read)):
         if recognises(path):
             return read(path)
-    if _runs_in(path):
-        raise RunDirectoryError(
-            f"{path}: a folder of runs, not a run; name them ({path}/*), or a study as a whole with --study {path.name}"
-        )
+    if runs := _runs_in(path):
+        raise RunDirectoryError(f"{path}: a folder of runs, not a run: {_name_one(path, runs)}")
     raise RunDirectoryError(
         f"{path}: not a run directory; expected config.yaml and metrics.jsonl (hrm-sweep), "
         "or all_config.yaml and step_N files (the reference implementation)"
@@ -48,8 +47,10 @@ def _meant_instead(path: Path) -> str:
     if path.is_dir() and ours.recognises(path):
         return f"did you mean {path}?"
     if path.is_dir() and (runs := _runs_in(path)):
-        return (
-            f"{path} is a folder of runs: name one of them, for example {runs[0]} "
-            f"(`hrm-sweep diagnose --study {path.name}` judges a study as a whole)"
-        )
+        return f"{path} is a folder of runs: {_name_one(path, runs)}"
     return "name a run directory, for example one under trials/"
+
+
+def _name_one(folder: Path, runs: list[Path]) -> str:
+    judging = shlex.join(["hrm-sweep", "diagnose", "--study", folder.resolve().name])
+    return f"name one of them, for example {runs[0]} (`{judging}` judges a study as a whole)"

@@ -38,7 +38,10 @@ def read_pruners(specification: Any) -> dict[str, Pruner]:
         try:
             pruners[name] = PRUNERS[name].model_validate({} if options is None else options)
         except ValidationError as error:
-            lines += [f"{name}.{line}".replace(".:", ":") for line in explained(error, PRUNERS[name].model_fields)]
+            options_known = f"; {name} has {', '.join(PRUNERS[name].model_fields) or 'no options'}"
+            for line in explained(error, PRUNERS[name].model_fields):
+                more = options_known if line.endswith(": unknown key") else ""
+                lines.append(f"{name}.{line}{more}".replace(".:", ":"))
     if lines:
         raise PartError(lines)
     return pruners
