@@ -65,7 +65,7 @@ class StudyParameter:
 class StudyTrial:
     """A trial with its retries, which are attempts at the same configuration and count as one.
 
-    number       of the first attempt; its run directory is called by it.
+    number       of the last attempt, by which every verb names the trial.
     values       the parameters that exist for it.
     end          of the last attempt.
     failures     why attempts failed, in order; None for one that gives no cause.

@@ -55,7 +55,7 @@ def _trial(study: Study, chain: Chain, *, maximize: bool) -> StudyTrial:
     last = chain.last
     directory = study.run_directory(chain.first.number)
     return StudyTrial(
-        number=chain.first.number,
+        number=last.number,
         values={name: value for name, value in last.params.items() if name in study.space.parameters},
         end=End.OPEN if study.is_due(chain) else _ENDS.get(last.state, End.OPEN),
         failures=tuple(cause_of_trial(each) for each in chain.attempts if each.state is TrialState.FAIL),
@@ -108,5 +108,6 @@ def _leading(directory: RunDirectory, trial: FrozenTrial) -> str | None:
 def _evaluated_puzzles(study: Study, evidence: StudyEvidence) -> int | None:
     """How many puzzles the best trial was last evaluated on; trials of a study share them."""
     for trial in evidence.ranked[:1]:
-        return puzzles_behind(study.run_directory(trial.number))
+        first = next(chain.first.number for chain in study.chains() if chain.last.number == trial.number)
+        return puzzles_behind(study.run_directory(first))
     return None
