@@ -117,6 +117,27 @@ def test_with_several_goals_the_steps_name_the_trial_that_is_best_by_the_main_on
                 said_by(monkeypatch, capsys, *shlex.split(command)[1:])
 
 
+def test_best_of_several_goals_asks_for_a_confirmation_and_then_shows_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = make_three_goals_study(STORAGE)
+    best = best_of(study)
+    assert "hrm-sweep confirm two-goals" in said_by(monkeypatch, capsys, "best", "two-goals")
+    name = f"trial {best.trial}"
+    mean = {"value": 0.5, "low": 0.4, "high": 0.6}
+    score = {"name": name, "trial": best.trial, "search": best.value, "confirmed": mean, "seeds": 3}
+    known = {"study": "two-goals-confirm", "metric": "exact_accuracy", "verdict": "winner", "leading": [name]}
+    study.optuna.set_user_attr("confirmed", {**known, "scores": [score]})
+    monkeypatch.setattr(sys, "argv", ["hrm-sweep", "best", "two-goals"])
+    with pytest.raises(SystemExit):
+        main()
+    told = capsys.readouterr().out
+    assert f"confirmed by two-goals-confirm: winner: {name}\n" in told
+    both = f"  {name}: {best.value:.1%} in the search, 50.0% confirmed (95 % interval 40.0% to 60.0%, 3 seeds)\n"
+    assert both in told
+    assert "hrm-sweep confirm" not in told
+
+
 def test_without_a_completed_trial_no_step_needs_one(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
