@@ -66,6 +66,8 @@ def space_step(
     from hrm_sweep.errors import HrmSweepError
     from hrm_sweep.sweep.space_proposal import propose_space
 
+    if study.space.confirm is not None:
+        return
     if not any(each.rule in _ASK_FOR_A_SPACE and each.verdict is Verdict.FIRED for each in diagnosis.findings):
         return
     try:
