@@ -38,7 +38,18 @@ def with_points_of(space: SearchSpace, storage_url: str, before: SearchSpace | N
         return space, []
     points, notes = points_of(wanted, open_study(wanted.storage or storage_url, wanted.from_study), space)
     own_points = [point for point in space.first if point not in points]
-    return space.model_copy(update={"first": (*points, *own_points)}), notes
+    first = (*points, *own_points)
+    return space.model_copy(update={"first": first}), [*notes, *_never_tried(len(first), space.budget.trials)]
+
+
+def _never_tried(points: int, trials: int) -> Iterator[str]:
+    """What becomes of points that the budget has no trials for; they are tried in their order."""
+    if points > trials:
+        left = points - trials
+        yield (
+            f"of the {points} points that come first the last {'is' if left == 1 else f'{left} are'} never tried, for "
+            f"budget.trials is {trials}; --trials {points} tries all"
+        )
 
 
 @dataclass
