@@ -126,7 +126,7 @@ def _opened(study: str, storage: str | None) -> Study:
 
 
 def _front(study: Study) -> Iterator[str]:
-    """The front as a table, and how one of it is taken."""
+    """The front as a table, what its confirmation found, and how one of it is taken."""
     from hrm_sweep.errors import StudyError
     from hrm_sweep.report.terminal import front_lines
     from hrm_sweep.sweep.best import why_no_best
@@ -136,6 +136,7 @@ def _front(study: Study) -> Iterator[str]:
     if not view.front:
         raise StudyError(f"{study.name}: {why_no_best(study)}")
     yield from front_lines(view)
+    yield from _confirmed(study)
     yield from _next_to_confirm(study)
     for option, what in _OPTIONS:
         yield f"next: {study_command(study, 'best', study.name, '--trial', str(view.front[0]), option)}  # {what}"
@@ -145,7 +146,6 @@ def _said(study: Study, found: Best, trial: int | None) -> Iterator[str]:
     from hrm_sweep.config.spelling import spelled_override
     from hrm_sweep.evaluation.share import Share, is_share
     from hrm_sweep.report.goals import goal_text
-    from hrm_sweep.sweep.confirm.kept import known_confirmation
 
     if study.space.confirm is not None and trial is None:
         from hrm_sweep.report.confirmation_sections import confirmation_words
@@ -165,15 +165,22 @@ def _said(study: Study, found: Best, trial: int | None) -> Iterator[str]:
     if found.holdout is not None:
         unseen = Share(found.holdout.exact_accuracy, found.holdout.n)
         yield f"on puzzles that selection never saw: {unseen}"
-    confirmed = known_confirmation(study)
-    if confirmed is not None:
-        yield from confirmed.lines()
+    yield from _confirmed(study)
     yield "  " + " ".join(spelled_override(key, value) for key, value in found.values.items())
     yield f"  {found.directory.config.as_posix()}"
     yield from _next_to_confirm(study)
     chosen = [] if trial is None else ["--trial", str(trial)]
     for option, what in _OPTIONS:
         yield f"next: {study_command(study, 'best', study.name, *chosen, option)}  # {what}"
+
+
+def _confirmed(study: Study) -> Iterator[str]:
+    """Both scores of each candidate, where the study was confirmed."""
+    from hrm_sweep.sweep.confirm.kept import known_confirmation
+
+    confirmed = known_confirmation(study)
+    if confirmed is not None:
+        yield from confirmed.lines()
 
 
 def _next_to_confirm(study: Study) -> Iterator[str]:

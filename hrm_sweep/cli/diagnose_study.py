@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from hrm_sweep.cli.next_steps import space_step
 from hrm_sweep.cli.output import hint, is_quiet
 from hrm_sweep.cli.studies import storage_url, study_command
 
@@ -39,20 +40,13 @@ def diagnose_one_study(name: str, storage: str | None, *, as_json: bool, write_s
         typer.echo(diagnosis.to_json())
     else:
         print_diagnosis(diagnosis, Console(highlight=False))
-    if write_space is None and not as_json and _asks_for_another_space(diagnosis):
-        command = study_command(study, "diagnose", "--study", name, "--write-space", "FILE")
-        hint(f"\nnext: {command}  # the search space that this asks for")
+    if write_space is None and not as_json and not is_quiet():
+        for command, why in space_step(study, evidence, diagnosis, "FILE"):
+            hint(f"\nnext: {command}  # {why}")
     if write_space is not None:
         for line in _write(study, evidence, diagnosis, write_space):
             typer.echo(line, err=as_json)  # JSON stays alone on its stream
     return diagnosis.exit_code
-
-
-def _asks_for_another_space(diagnosis: StudyDiagnosis) -> bool:
-    from hrm_sweep.diagnosis import Verdict
-
-    asking = ("failing_region", "fruitless_region", "best_at_edge", "sampler_blind")
-    return any(each.rule in asking and each.verdict is Verdict.FIRED for each in diagnosis.findings)
 
 
 def _write(study: Study, evidence: StudyEvidence, diagnosis: StudyDiagnosis, path: Path) -> list[str]:

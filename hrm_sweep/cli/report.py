@@ -13,6 +13,7 @@ from hrm_sweep.cli.studies import STORAGE_OPTION, storage_url, study_command
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from hrm_sweep.report.study_report import StudyReport
     from hrm_sweep.sweep.study import Study
 
 _FILE = "FILE"
@@ -37,6 +38,7 @@ def report(
 
     Example: hrm-sweep report quickstart --html report.html --csv trials.csv
     """
+    from dataclasses import replace
     from datetime import datetime
 
     from hrm_sweep.cli.files import require_file, write_text
@@ -49,9 +51,8 @@ def report(
         require_file(option, path)
     quiet_optuna()
     opened = open_study(storage_url(storage), study)
-    found = study_report(
-        opened, measure=measure, next_commands=list(_next_commands(opened)), now=datetime.now().astimezone()
-    )
+    found = study_report(opened, measure=measure, next_commands=(), now=datetime.now().astimezone())
+    found = replace(found, next_commands=list(_next_commands(opened, found)))
     if not any(files.values()):
         from rich.console import Console
 
@@ -68,9 +69,9 @@ def report(
             write_text(option, path, writers[option](found))
 
 
-def _next_commands(study: Study) -> Iterator[tuple[str, str]]:
+def _next_commands(study: Study, report: StudyReport) -> Iterator[tuple[str, str]]:
     """What one would type after reading the report."""
-    from hrm_sweep.cli.next_steps import confirm_step, diagnose_step
+    from hrm_sweep.cli.next_steps import confirm_step, diagnose_step, space_step
     from hrm_sweep.sweep.budget import account
     from hrm_sweep.sweep.holdout import best_trial
 
@@ -85,6 +86,8 @@ def _next_commands(study: Study) -> Iterator[tuple[str, str]]:
     if best is not None:
         config = study.run_directory(study.first_attempt_of(best)).config.as_posix()
         yield shlex.join(["hrm-sweep", "train", config, "seed=1"]), "the best one again, with another seed"
-        yield study_command(study, "best", name, "--official"), "its line for the reference implementation"
-        yield study_command(study, "export", name, f"checkpoints/{name}"), "its checkpoint for the reference"
-    yield study_command(study, "diagnose", "--study", name, "--write-space", "next.yaml"), "the next search space"
+        chosen = ["--trial", str(best.number)] if study.space.objective.beside else []  # several goals: no single best
+        yield study_command(study, "best", name, *chosen, "--official"), "its line for the reference implementation"
+        export = study_command(study, "export", name, f"checkpoints/{name}", *chosen)
+        yield export, "its checkpoint for the reference"
+    yield from space_step(study, report.evidence, report.diagnosis, "next.yaml")

@@ -247,6 +247,9 @@ def run_space(
     engine = make_engine(fleet.engine, work)
     began = time.monotonic()
     before = patiently(lambda: account(study))
+    most = study.space.budget.trials
+    if before.ended > most and study.space.confirm is None:
+        voice.progress.print(f"{before.ended} trials have ended already, more than the budget of {most} allows")
     if before.is_reached:
         more = "the budget was reached before: nothing to run"
         if before.enough is not None:

@@ -492,7 +492,9 @@ def _causes(error: ValidationError) -> Iterator[Any]:
     unknown = [".".join(map(str, detail["loc"])) for detail in details if detail["type"] == "extra_forbidden"]
     for detail in details:
         place = detail["loc"]
-        if detail["type"] == "too_short" and any(len(one) > len(place) and one[: len(place)] == place for one in places):
+        if detail["type"] == "too_short" and any(
+            len(one) > len(place) and one[: len(place)] == place for one in places
+        ):
             continue
         missing = f" {'.'.join(map(str, place))}"
         if detail["type"] == "missing" and any(unknown_key(key).endswith(missing) for key in unknown):

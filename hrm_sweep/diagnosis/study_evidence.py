@@ -65,7 +65,7 @@ class StudyParameter:
 class StudyTrial:
     """A trial with its retries, which are attempts at the same configuration and count as one.
 
-    number       of the first attempt; its run directory is called by it.
+    number       of the last attempt, by which every verb names the trial.
     values       the parameters that exist for it.
     end          of the last attempt.
     failures     why attempts failed, in order; None for one that gives no cause.
@@ -95,6 +95,8 @@ class StudyEvidence:
     budget              trials that it may have.
     evaluated_puzzles   puzzles that each objective was measured on; None when not known.
     problems            what was there and could not be read, one sentence each.
+    confirms            the study of which this one is a confirmation: its trials are few configurations on many seeds.
+                        None for a search.
     """
 
     name: str
@@ -105,6 +107,7 @@ class StudyEvidence:
     trials: tuple[StudyTrial, ...]
     evaluated_puzzles: int | None = None
     problems: tuple[str, ...] = ()
+    confirms: str | None = None
 
     @cached_property
     def ended(self) -> tuple[StudyTrial, ...]:
@@ -150,13 +153,22 @@ class StudyEvidence:
             raise MissingEvidence("the number of puzzles that trials were evaluated on (metrics.jsonl of the best one)")
         return self.evaluated_puzzles
 
+    def need_search(self) -> None:
+        """Raises MissingEvidence for a confirmation, in which several trials are one configuration."""
+        if self.confirms is not None:
+            raise MissingEvidence(
+                "a search, whose trials are configurations; here they differ by their seeds, and the verdict of the "
+                f"confirmation compares the configurations (`hrm-sweep report {self.confirms}`)"
+            )
+
     def ties(self, trial: StudyTrial) -> Iterator[StudyTrial]:
         """Completed trials that noise alone may have put below or above `trial`, itself among them.
 
         The noise is that of two independent samples of the puzzles. Trials share theirs, so it is overestimated, which
         errs on the side of a tie; for cell accuracy as well, for whole puzzles cannot vary more than right or wrong.
-        Raises MissingEvidence where no noise is known.
+        Raises MissingEvidence where no noise is known, and for a confirmation.
         """
+        self.need_search()
         puzzles, own = self.noise, self.worth(trial)
         for other in self.ranked:
             if abs(own - self.worth(other)) <= noise_of_difference(own, self.worth(other), puzzles):

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hrm_sweep.report.scales import spelled
+from hrm_sweep.report.terminal import TO_BE_RETRIED
 
 _RANGES = 4  # of a parameter that takes many values
 _PARAMETERS, _REASONS = 8, 8  # that are shown
@@ -19,7 +20,7 @@ Ended = tuple[str, str | None, Mapping[str, Any]]  # outcome, reason, parameters
 
 def failure_map(trials: Sequence[Ended], parameters: Sequence[str]) -> dict[str, Any] | None:
     """A table of colours: a row for each range of a parameter, a column for each reason. None when nothing failed."""
-    ended = [trial for trial in trials if trial[0] != "running"]
+    ended = [trial for trial in trials if trial[0] not in ("running", TO_BE_RETRIED)]
     reasons = Counter(_reason(trial) for trial in ended if trial[0] != "complete")
     if not reasons:
         return None

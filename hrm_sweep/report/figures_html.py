@@ -53,8 +53,8 @@ def _key(style: str) -> Html:
         shape = element("circle", cx=10, cy=6, r=4, class_=style)
     elif more[0] == "pruned":
         shape = element("path", d="M6 3h8l-4 7z", class_=style)
-    elif more[0] in ("failed", "retried"):
-        shape = element("path", d="M7 3l6 6m0 -6l-6 6", class_=f"mark cross {more[0]}")
+    elif more[-1] in ("failed", "retried"):  # `to be retried` is drawn as retried
+        shape = element("path", d="M7 3l6 6m0 -6l-6 6", class_=f"mark cross {more[-1]}")
     else:
         shape = element("path", d="M7 3h6v6h-6z", class_=style)
     return element("svg", shape, viewBox="0 0 20 12", class_="key", aria_hidden="true")

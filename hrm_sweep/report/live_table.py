@@ -14,7 +14,7 @@ from rich.text import Text
 from hrm_sweep.report.pace import span
 from hrm_sweep.report.progress import duration
 from hrm_sweep.report.sparkline import sparkline
-from hrm_sweep.report.terminal import STYLES, StudyView, TrialLine, number, spelled
+from hrm_sweep.report.terminal import STYLES, TO_BE_RETRIED, StudyView, TrialLine, number, spelled
 
 _WIDE = 110  # columns from which on values and reasons have a column each
 _LINES_AROUND = 3  # two above the rows, and the line in which the cursor stands
@@ -44,7 +44,7 @@ class LiveTable:
 def most_telling(view: StudyView, rows: int) -> list[TrialLine]:
     """At most `rows` trials: those that run, then the best, then those that ended last; by number."""
     running = [trial for trial in view.trials if trial.state == "running"]
-    ended = [trial for trial in view.trials if trial.state not in ("running", "retried")]
+    ended = [trial for trial in view.trials if trial.state not in ("running", TO_BE_RETRIED, "retried")]
     shown = running[-rows:]
     if view.best is not None and len(shown) < rows:
         shown.append(view.best)
@@ -99,7 +99,7 @@ def _table(trials: Sequence[TrialLine], width: int, *, plain: bool) -> Table:
         texts = [values, trial.said] if is_wide else [trial.said if trial.is_in_trouble and trial.said else values]
         table.add_row(
             str(trial.number),
-            Text(trial.state, style=STYLES[trial.state]),
+            Text("retry" if trial.state == TO_BE_RETRIED else trial.state, style=STYLES[trial.state]),
             epoch,
             number(trial.latest),
             number(trial.best),

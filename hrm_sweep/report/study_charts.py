@@ -11,9 +11,10 @@ from hrm_sweep.evaluation.share import Share, is_share
 from hrm_sweep.report.figures_html import Figure
 from hrm_sweep.report.html import Html, element, joined
 from hrm_sweep.report.scales import Scale, fitted, linear, spelled
-from hrm_sweep.report.study_report import ReportedTrial, StudyReport, plural
+from hrm_sweep.report.study_report import STATES, ReportedTrial, StudyReport, plural
 from hrm_sweep.report.study_sections import ranked_importances
 from hrm_sweep.report.svg import BOTTOM, LEFT, RIGHT, TOP, axes, drawing, path_data
+from hrm_sweep.report.terminal import TO_BE_RETRIED
 
 MOST_CURVES = 200
 MOST_MARKS = 1500
@@ -102,7 +103,7 @@ def outcome_mark(x: float, y: float, state: str, told: str) -> Html:
         return element("circle", title, cx=f"{x:g}", cy=f"{y:g}", r=3.4, class_="mark complete")
     if state == "pruned":
         return element("path", title, d=f"M{x - 3.6:g} {y - 2.8:g}h7.2l-3.6 6.4z", class_="mark pruned")
-    if state in ("failed", "retried"):
+    if state in ("failed", TO_BE_RETRIED, "retried"):
         return element("path", title, d=f"M{x - 3:g} {y - 3:g}l6 6m0 -6l-6 6", class_=f"mark cross {state}")
     return element("path", title, d=f"M{x - 3:g} {y - 3:g}h6v6h-6z", class_=f"mark {state}")
 
@@ -127,7 +128,7 @@ def thinned_trials(trials: Sequence[ReportedTrial], most: int) -> list[ReportedT
 
 def states_of(trials: Sequence[ReportedTrial]) -> list[str]:
     there = {trial.line.state for trial in trials}
-    return [state for state in ("complete", "pruned", "failed", "retried", "running") if state in there]
+    return [state for state in STATES if state in there]
 
 
 def _counted(trials: Sequence[ReportedTrial]) -> str:

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from hrm_sweep.report.failure_map import failure_map
+from hrm_sweep.report.terminal import TO_BE_RETRIED
 
 DRAWN_CURVES, POINTS_OF_A_CURVE, DRAWN_POINTS = 150, 20, 600
 _BEST_KEPT = 10
 
-OUTCOMES = {"complete": "#2b83c4", "pruned": "#e07b1f", "failed": "#b5489c", "running": "#8a929c"}
+OUTCOMES = {
+    "complete": "#2b83c4",
+    "pruned": "#e07b1f",
+    "failed": "#b5489c",
+    TO_BE_RETRIED: "#8a929c",
+    "running": "#8a929c",
+}
 """Colours that can be told apart by those who see no red or green, on white and on black."""
 
 Figure = dict[str, Any]
@@ -29,7 +36,7 @@ Item = TypeVar("Item")
 class TrialPoint:
     """A trial as figures show it, retries counted as one.
 
-    outcome    complete, pruned, failed or running.
+    outcome    complete, pruned, failed, to be retried or running.
     reason     the pruner or the cause of failure; None for others.
     values     its parameters.
     curve      (epoch, value) of every evaluation, by epoch.

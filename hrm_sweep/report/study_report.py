@@ -12,9 +12,9 @@ from hrm_sweep.diagnosis.study_evidence import StudyEvidence
 from hrm_sweep.evaluation.share import Share, is_share
 from hrm_sweep.report.audit import PrunerAudit
 from hrm_sweep.report.confirmation import ConfirmationReport
-from hrm_sweep.report.terminal import StudyView, TrialLine
+from hrm_sweep.report.terminal import TO_BE_RETRIED, StudyView, TrialLine
 
-STATES = ("complete", "pruned", "failed", "retried", "running")
+STATES = ("complete", "pruned", "failed", TO_BE_RETRIED, "retried", "running")
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class StudyReport:
     """A study at one moment.
 
     setting        facts beside the space: (name, text).
-    endings        bad ends, the commonest first; a trial may be in several.
+    endings        bad ends, the commonest first; a trial may be in several. An attempt that was tried again is none.
     failure_map    where in the space trials end badly; failure_map_problem says why nothing can be said.
     audit          what pruners condemned, and what became of those that went on.
     importances    of the parameters, over `importances_of` completed trials.

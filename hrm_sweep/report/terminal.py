@@ -13,14 +13,24 @@ from hrm_sweep.report.goals import ShownGoal, front_in_words, front_mapping, goa
 from hrm_sweep.report.pace import TimeLeft
 from hrm_sweep.report.progress import duration
 
-STYLES = {"running": "cyan", "complete": "green", "pruned": "yellow", "failed": "red", "retried": "dim"}
+TO_BE_RETRIED = "to be retried"
+
+STYLES = {
+    "running": "cyan",
+    "complete": "green",
+    "pruned": "yellow",
+    "failed": "red",
+    TO_BE_RETRIED: "dim",
+    "retried": "dim",
+}
 
 
 @dataclass(frozen=True)
 class TrialLine:
     """A trial as the table shows it.
 
-    state   running, complete, pruned, failed or retried (a failed attempt that another one followed).
+    state   running, complete, pruned, failed, to be retried (a failed attempt that another one will follow) or retried
+            (one that another one followed).
     values  its parameters.
     epoch   up to which it was evaluated, of `epochs`; None before the first evaluation.
     latest, best  value of the last and of the best evaluation.
@@ -50,7 +60,9 @@ class TrialLine:
 
     @property
     def is_in_trouble(self) -> bool:
-        return self.state in ("pruned", "failed", "retried") or (self.is_audited and self.state == "running")
+        return self.state in ("pruned", "failed", TO_BE_RETRIED, "retried") or (
+            self.is_audited and self.state == "running"
+        )
 
 
 @dataclass(frozen=True)
@@ -171,10 +183,10 @@ def summary_lines(summary: Summary) -> Iterator[str]:
         )
     if summary.unseen_problem:
         yield f"on puzzles that selection never saw: not measured; {escape(summary.unseen_problem)}"
-    for title, state in (("pruned", "pruned"), ("failed", "failed")):
+    for state in ("pruned", "failed", TO_BE_RETRIED):
         lines = [trial for trial in view.trials if trial.state == state]
         if lines:
-            yield f"{title}:"
+            yield f"{state}:"
         for trial in lines:
             yield f"  trial {trial.number}  {escape(spelled(trial.values, short=True))}  {escape(trial.said)}"
     if summary.audit:
@@ -255,5 +267,5 @@ def _remedy_lines(view: StudyView) -> Iterator[str]:
 
 def _counts(view: StudyView) -> str:
     states = [trial.state for trial in view.trials]
-    names = ("complete", "pruned", "failed", "retried", "running")
+    names = ("complete", "pruned", "failed", TO_BE_RETRIED, "retried", "running")
     return ", ".join(f"{states.count(name)} {name}" for name in names if name in states) or "no trial"

@@ -94,7 +94,11 @@ def _completed(study: Study, number: int) -> FrozenTrial:
         raise StudyError(f"{study.name}: there is no trial {number}; there are {len(trials)}, counted from 0")
     if trials[number].state is not TrialState.COMPLETE:
         state = STATES[trials[number].state]
-        raise StudyError(f"{study.name}: trial {number} is {state}; only one that has completed can be taken")
+        last = next(chain.last.number for chain in study.chains() if number in chain.numbers)
+        continued = f"; it was continued as trial {last}" if last != number else ""
+        raise StudyError(
+            f"{study.name}: trial {number} is {state}; only one that has completed can be taken{continued}"
+        )
     return trials[number]
 
 

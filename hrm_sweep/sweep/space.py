@@ -296,7 +296,9 @@ def load_space(source: str) -> SearchSpace:
     """A search space by its shipped name or from a YAML file. Raises SpaceError naming file and key."""
     path = search_spaces_folder() / f"{source}.yaml" if source in space_names() else Path(source)
     if path.is_dir():
-        raise SpaceError(f"{source}: a folder; expected the file of a search space, or one of {', '.join(space_names())}")
+        raise SpaceError(
+            f"{source}: a folder; expected the file of a search space, or one of {', '.join(space_names())}"
+        )
     if not path.is_file():
         close = difflib.get_close_matches(source, space_names(), n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

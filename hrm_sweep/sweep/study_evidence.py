@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from collections.abc import Mapping
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -37,10 +38,16 @@ def gather_study_evidence(study: Study) -> StudyEvidence:
         metric=study.space.objective.metric,
         maximize=maximize,
         budget=study.space.budget.trials,
-        parameters=tuple(_parameter(name, one) for name, one in study.space.parameters.items()),
+        parameters=tuple(_parameter(name, one) for name, one in _searched(study).items()),
         trials=tuple(_trial(study, chain, maximize=maximize) for chain in study.chains()),
+        confirms=None if study.space.confirm is None else study.space.confirm.of,
     )
     return dataclasses.replace(evidence, evaluated_puzzles=_evaluated_puzzles(study, evidence))
+
+
+def _searched(study: Study) -> Mapping[str, Parameter]:
+    """The parameters; of a confirmation none, for it only varies the seed."""
+    return study.space.parameters if study.space.confirm is None else {}
 
 
 def _parameter(name: str, one: Parameter) -> StudyParameter:
@@ -55,8 +62,8 @@ def _trial(study: Study, chain: Chain, *, maximize: bool) -> StudyTrial:
     last = chain.last
     directory = study.run_directory(chain.first.number)
     return StudyTrial(
-        number=chain.first.number,
-        values={name: value for name, value in last.params.items() if name in study.space.parameters},
+        number=last.number,
+        values={name: value for name, value in last.params.items() if name in _searched(study)},
         end=End.OPEN if study.is_due(chain) else _ENDS.get(last.state, End.OPEN),
         failures=tuple(cause_of_trial(each) for each in chain.attempts if each.state is TrialState.FAIL),
         pruned_by=_pruned_by(last),
@@ -108,5 +115,6 @@ def _leading(directory: RunDirectory, trial: FrozenTrial) -> str | None:
 def _evaluated_puzzles(study: Study, evidence: StudyEvidence) -> int | None:
     """How many puzzles the best trial was last evaluated on; trials of a study share them."""
     for trial in evidence.ranked[:1]:
-        return puzzles_behind(study.run_directory(trial.number))
+        first = next(chain.first.number for chain in study.chains() if chain.last.number == trial.number)
+        return puzzles_behind(study.run_directory(first))
     return None

@@ -19,6 +19,7 @@ from optuna_dashboard._note import note_str_key_prefix, note_ver_key
 
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint, study_figures
 from hrm_sweep.report.study_note import StudyNote
+from hrm_sweep.report.terminal import TO_BE_RETRIED
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import pruner_of
 from hrm_sweep.sweep.audit_account import audit_account
@@ -102,11 +103,11 @@ def study_points(study: Study) -> StudyPoints:
     """The trials as they stand, retries counted as one, for figures and the note."""
     objective = study.space.objective
     maximize = objective.goal == "maximize"
-    trials = [_point(chain, maximize=maximize) for chain in study.chains() if chain.is_given_out]
+    trials = [_point(study, chain, maximize=maximize) for chain in study.chains() if chain.is_given_out]
     return StudyPoints(objective.metric, maximize, list(study.space.parameters), trials)
 
 
-def _point(chain: Chain, *, maximize: bool) -> TrialPoint:
+def _point(study: Study, chain: Chain, *, maximize: bool) -> TrialPoint:
     trial = chain.last
     curve = sorted((step, value) for step, value in curve_of(trial).items() if math.isfinite(value))
     seen = [value for _, value in curve]
@@ -116,7 +117,7 @@ def _point(chain: Chain, *, maximize: bool) -> TrialPoint:
     given = trial.user_attrs
     return TrialPoint(
         number=trial.number,
-        outcome=ENDED.get(trial.state, "running"),
+        outcome=TO_BE_RETRIED if study.is_due(chain) else ENDED.get(trial.state, "running"),
         reason=_reason(trial),
         values=values_of(trial),
         curve=curve,

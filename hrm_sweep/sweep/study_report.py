@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from optuna.trial import FrozenTrial
 
 from hrm_sweep.config import config_text, flattened
 from hrm_sweep.diagnosis import MissingEvidence, StudyEvidence, diagnose_study
-from hrm_sweep.diagnosis.regions import Ending, concentrations, endings_of
+from hrm_sweep.diagnosis.regions import Ending, Kind, cause_name, concentrations, endings_of
+from hrm_sweep.diagnosis.study_evidence import End, StudyTrial
 from hrm_sweep.errors import HrmSweepError
 from hrm_sweep.evaluation.share import Share
 from hrm_sweep.report.study_report import BestTrial, Cost, EndingCount, ReportedTrial, Searched, StudyReport
@@ -171,13 +172,21 @@ def _reported(trial: FrozenTrial, line: TrialLine) -> ReportedTrial:
 def _endings(evidence: StudyEvidence, lines: Mapping[int, TrialLine]) -> list[EndingCount]:
     alike: dict[Ending, list[int]] = defaultdict(list)
     for trial in evidence.ended:
-        for ending in endings_of(trial):
+        for ending in _bad_ends(trial):
             alike[ending].append(trial.number)
     counted = [
         EndingCount(str(ending), len(numbers), tuple(numbers), lines[numbers[0]].said)
         for ending, numbers in alike.items()
     ]
     return sorted(counted, key=lambda one: (-one.count, one.name))
+
+
+def _bad_ends(trial: StudyTrial) -> Iterator[Ending]:
+    """How a trial ended badly. What failed and was tried again is no end: only a trial that failed for good failed, for
+    the cause of its last attempt."""
+    if trial.end is End.FAILED:
+        yield Ending(Kind.CAUSE, cause_name(trial.failures[-1] if trial.failures else None))
+    yield from (ending for ending in endings_of(trial) if ending.kind is not Kind.CAUSE)
 
 
 def _cost(trials: Iterable[ReportedTrial], view: StudyView) -> Cost:

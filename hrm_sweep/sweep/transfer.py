@@ -37,12 +37,23 @@ def with_points_of(space: SearchSpace, storage_url: str, before: SearchSpace | N
     if wanted is None:
         return space, []
     points, notes = points_of(wanted, open_study(wanted.storage or storage_url, wanted.from_study), space)
-    return space.model_copy(update={"first": _with_own(points, space)}), notes
+    first = _with_own(points, space)
+    return space.model_copy(update={"first": first}), [*notes, *_never_tried(len(first), space.budget.trials)]
 
 
 def _with_own(found: Sequence[Mapping[str, Any]], space: SearchSpace) -> tuple[Mapping[str, Any], ...]:
     """The points that were found, and after them those of the space that are not among them."""
     return (*found, *(point for point in space.first if point not in found))
+
+
+def _never_tried(points: int, trials: int) -> Iterator[str]:
+    """What becomes of points that the budget has no trials for; they are tried in their order."""
+    if points > trials:
+        left = points - trials
+        yield (
+            f"of the {points} points that come first the last {'is' if left == 1 else f'{left} are'} never tried, for "
+            f"budget.trials is {trials}; --trials {points} tries all"
+        )
 
 
 @dataclass

@@ -10,7 +10,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState
 
 from hrm_sweep.report.pace import TimeLeft
-from hrm_sweep.report.terminal import StudyView, TrialLine
+from hrm_sweep.report.terminal import TO_BE_RETRIED, StudyView, TrialLine
 from hrm_sweep.sweep import attributes
 from hrm_sweep.sweep.audit import audit_mark
 from hrm_sweep.sweep.goals import curve_of, front, score, shown_goals
@@ -19,7 +19,7 @@ from hrm_sweep.sweep.reachable import is_drawn
 from hrm_sweep.sweep.remedies import comparable, remedy_mark, values_of
 from hrm_sweep.sweep.status import measured_rate
 from hrm_sweep.sweep.storage import patiently
-from hrm_sweep.sweep.study import ENDED, Study
+from hrm_sweep.sweep.study import ENDED, Chain, Study
 
 _FEWEST_FOR_IMPORTANCES = 4
 
@@ -32,12 +32,20 @@ def study_view(study: Study, running_s: float, paces: Paces | None = None) -> St
     trials = patiently(study.trials)
     all_chains = patiently(study.chains)
     last = {chain.last.number for chain in all_chains}
+    due = {_last_failed(chain) for chain in all_chains if study.is_due(chain)}
     running = [chain for chain in all_chains if chain.last.state is TrialState.RUNNING]
     left = {} if paces is None else paces.look(running)
     objective = study.space.objective
     maximize = objective.is_maximized
     lines = [
-        _line(trial, maximize, study.space.epochs_of(values_of(trial)), trial.number in last, left.get(trial.number))
+        _line(
+            trial,
+            maximize,
+            study.space.epochs_of(values_of(trial)),
+            is_last=trial.number in last,
+            is_due=trial.number in due,
+            left=left.get(trial.number),
+        )
         for trial in trials
         if trial.state.is_finished() or is_drawn(study.space, values_of(trial))
     ]
@@ -58,9 +66,18 @@ def study_view(study: Study, running_s: float, paces: Paces | None = None) -> St
     )
 
 
-def _line(trial: FrozenTrial, maximize: bool, epochs: int | None, is_last: bool, left: TimeLeft | None) -> TrialLine:
+def _last_failed(chain: Chain) -> int | None:
+    """The attempt that the next one repeats, which may wait in the queue already."""
+    return next((one.number for one in reversed(chain.attempts) if one.state is TrialState.FAIL), None)
+
+
+def _line(
+    trial: FrozenTrial, maximize: bool, epochs: int | None, *, is_last: bool, is_due: bool, left: TimeLeft | None
+) -> TrialLine:
     state = ENDED.get(trial.state, "running")
-    if state == "failed" and not is_last:
+    if state == "failed" and is_due:
+        state = TO_BE_RETRIED
+    elif state == "failed" and not is_last:
         state = "retried"
     curve = curve_of(trial)
     values = [value for value in curve.values() if math.isfinite(value)]

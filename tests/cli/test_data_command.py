@@ -84,7 +84,10 @@ REFUSED = [
     (["--size", "4", "--min-difficulty", "3"], "error: --size 4 with a difficulty: only 9x9 puzzles are rated"),
     (["--csv", "none.csv", "none.csv"], "none.csv: cannot be read: No such file or directory"),
     (["--csv", "a.csv", "b.csv", "--hub", "a/b"], "--csv and --hub are both given: puzzles come from one source"),
-    (["--hub", "a/b", "--test-size", "3"], "error: --test-size 3: only the generator makes a test split of a given size"),
+    (
+        ["--hub", "a/b", "--test-size", "3"],
+        "error: --test-size 3: only the generator makes a test split of a given size",
+    ),
     (["--size", "4", "--max-blanks", "14"], "error: --max-blanks: found 14, but a 4x4 sudoku needs 4 givens"),
 ]
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -167,6 +168,14 @@ def test_running_again_is_the_same_study_up_to_the_budget(
     assert "the budget was reached before: nothing to run; --trials N makes it larger" in again.stdout
     unseen = [line for line in first.stdout.splitlines() if line.startswith("on puzzles that selection never saw")]
     assert unseen[0] in again.stdout
+
+
+def test_a_budget_that_is_smaller_than_what_has_ended_is_said_to_be(studied: Studied, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(studied[0], folder)
+    less = hrm_sweep("run", "mine.yaml", "--trials", "1", folder=folder)
+    assert less.returncode == 0, less.stderr
+    assert "2 trials have ended already, more than the budget of 1 allows\n" in less.stdout
 
 
 def test_a_changed_space_is_refused_with_the_difference(

@@ -100,7 +100,10 @@ def test_a_signal_keeps_a_checkpoint_and_prints_the_command_that_continues(
         (["hrm_v1_tiny", "eval_interval=7"], "eval_interval 7 does not divide epochs 60: choose one that does"),
         (["hrm_v1_tiny", "global_batch_size=100000"], "global_batch_size 100000 is larger than the data of one"),
         (["hrm_v1_tiny", "data_path=nowhere"], "nowhere"),
-        (["hrm_v1_tiny", "device=warp9"], "device: 'warp9' is no name of a device; expected auto, cpu, cuda, cuda:N or"),
+        (
+            ["hrm_v1_tiny", "device=warp9"],
+            "device: 'warp9' is no name of a device; expected auto, cpu, cuda, cuda:N or",
+        ),
         (["hrm_v1_tiny", "device=gpu"], "expected auto, cpu, cuda, cuda:N or mps; cuda is a GPU"),
         (["hrm_v1_tiny", "device=cuda:77"], "device: 'cuda:77' is not available here; use auto, cpu"),
         (["quickstart"], "quickstart: a shipped search space, where one configuration is expected; `hrm-sweep run qui"),

@@ -316,7 +316,10 @@ REFUSED = [
     ({"min_blanks": 10, "max_blanks": 9}, r"min_blanks 10 is larger than max_blanks 9"),
     ({"min_difficulty": 10, "max_difficulty": 9}, r"min_difficulty 10 is larger than max_difficulty 9"),
     ({"size": 4, "max_blanks": 13}, r"data.max_blanks: found 13, but a 4x4 sudoku needs 4 givens .* at most 12 blanks"),
-    ({"size": 9, "min_blanks": 65}, r"data.min_blanks: found 65, but a 9x9 sudoku needs 17 givens .* at most 64 blanks"),
+    (
+        {"size": 9, "min_blanks": 65},
+        r"data.min_blanks: found 65, but a 9x9 sudoku needs 17 givens .* at most 64 blanks",
+    ),
     ({"csv": ("a", "b")}, r"csv is given, but source is generator; set source to csv"),
     ({"hub": "a/b"}, r"hub is given, but source is generator; set source to hub"),
     ({"source": "csv"}, r"source is csv, but csv names no files"),

@@ -192,6 +192,24 @@ def test_the_name_of_a_study_or_a_trial_is_pointed_to_where_its_runs_are(
         diagnose_run(Path("another"))
 
 
+def test_a_number_that_has_no_folder_may_be_that_of_a_retry(
+    healthy: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in (0, 1, 2, 3, 4, 6):
+        shutil.copytree(healthy.path, tmp_path / "trials" / "mine" / f"{number:04d}")
+    monkeypatch.chdir(tmp_path)
+    for path in ("trials/mine/0005", "mine/0005"):
+        with pytest.raises(RunDirectoryError) as refused:
+            diagnose_run(Path(path))
+        assert str(refused.value) == (
+            f"{path}: there is no such folder; a trial that was tried again is in the folder of its first attempt, "
+            "which has a lower number; nearest are trials/mine/0002, trials/mine/0003, trials/mine/0004, "
+            "trials/mine/0006"
+        )
+    with pytest.raises(RunDirectoryError, match="name a run directory, for example one under trials/"):
+        diagnose_run(Path("trials/mine/five"))
+
+
 def test_the_sentence_says_when_most_rules_are_blind(case: Any) -> None:
     verdict = case("official/healthy").without_data().diagnose().verdict
     assert verdict == "Healthy: no rule fired at warning or above at step 936 of 936; 29 of 43 rules cannot tell."

@@ -31,6 +31,7 @@ from hrm_sweep.report.study_report_page import MOST_TRIALS, report_page
 from hrm_sweep.report.study_report_text import print_report, report_csv, report_json, report_markdown
 from hrm_sweep.sweep.storage import quiet_optuna
 from hrm_sweep.sweep.study import Study, create_or_continue
+from hrm_sweep.sweep.study_page import study_points
 from hrm_sweep.sweep.study_report import choices, study_report
 
 quiet_optuna()
@@ -188,6 +189,28 @@ def test_running_and_retried_trials_and_values_that_are_no_numbers(folder: Path)
     report = report_of(study)
     assert report.counts == {"complete": 1, "retried": 1, "running": 1}
     assert "1 complete, 1 retried, 1 running" in every_form(report)
+
+
+def test_what_was_or_will_be_tried_again_is_no_failed_trial(folder: Path) -> None:
+    study = create_or_continue(STORAGE, "odd", small_space(name="odd"))
+    forms = {"lr": CategoricalDistribution((1e-3, 2e-3))}
+    common: dict[str, Any] = {"params": {"lr": 1e-3}, "distributions": forms, "intermediate_values": {1: 0.2}}
+    preempted = create_trial(state=TrialState.FAIL, user_attrs={"cause": "preempted"}, **common)
+    study.optuna.add_trial(preempted)
+    study.optuna.add_trial(create_trial(value=0.5, user_attrs={"retry_of": 0}, **common))
+    report = report_of(study)
+    assert report.endings == []
+    assert "Nothing: none of 1 trial was pruned or failed." in printed(report)
+    study.optuna.add_trial(preempted)  # nobody has continued it yet
+    report = report_of(study)
+    assert report.endings == []
+    assert report.counts == {"complete": 1, "to be retried": 1, "retried": 1}
+    assert "odd: 1 complete, 1 to be retried, 1 retried in" in printed(report)
+    assert [trial.outcome for trial in study_points(study).trials] == ["complete", "to be retried"]
+    study.optuna.add_trial(create_trial(state=TrialState.FAIL, user_attrs={"cause": "config", "retry_of": 2}, **common))
+    report = report_of(study)
+    assert [(one.name, one.trials) for one in report.endings] == [("failed (config)", (3,))]
+    every_form(report)
 
 
 def test_what_a_study_says_is_text(folder: Path) -> None:

@@ -105,7 +105,7 @@ TRIALS = st.lists(
     st.builds(
         TrialLine,
         number=st.integers(0, 99_999),
-        state=st.sampled_from(["running", "complete", "pruned", "failed", "retried"]),
+        state=st.sampled_from(["running", "complete", "pruned", "failed", "to be retried", "retried"]),
         values=st.dictionaries(TEXTS, st.floats() | TEXTS, max_size=5),
         epoch=st.none() | st.integers(0, 20_000),
         epochs=st.none() | st.integers(1, 20_000),
@@ -169,6 +169,7 @@ def test_the_summary_says_what_is_best_what_it_is_worth_and_what_to_type_next() 
                     line(1, "pruned", said="zero_accuracy at epoch 20: no puzzle solved"),
                     line(2, "retried"),
                     line(3, "failed", said="oom: out of [memory]"),
+                    line(4, "to be retried", said="preempted: the study was asked to stop"),
                 ),
                 best_config="trials/mine/0000/config.yaml",
                 unseen=(0.5, 100),
@@ -181,7 +182,7 @@ def test_the_summary_says_what_is_best_what_it_is_worth_and_what_to_type_next() 
     )
     assert said == [
         "",
-        "[bold]mine[/bold]: 1 complete, 1 pruned, 1 failed, 1 retried in 75 s",
+        "[bold]mine[/bold]: 1 complete, 1 pruned, 1 failed, 1 to be retried, 1 retried in 75 s",
         "best: trial 0, exact_accuracy 0.600 on the puzzles it was selected by",
         "  lr=0.00123 arch.H_cycles=2",
         "  trials/mine/0000/config.yaml",
@@ -190,6 +191,8 @@ def test_the_summary_says_what_is_best_what_it_is_worth_and_what_to_type_next() 
         "  trial 1  lr=0.00123 H_cycles=2  zero_accuracy at epoch 20: no puzzle solved",
         "failed:",
         "  trial 3  lr=0.00123 H_cycles=2  oom: out of \\[memory]",
+        "to be retried:",
+        "  trial 4  lr=0.00123 H_cycles=2  preempted: the study was asked to stop",
         "importance of the parameters (n = 5 completed trials): lr 75%, arch.H_cycles 25%",
         "  too few for more than a hint; 20 completed trials give a stable order",
         "next:",

@@ -12,10 +12,13 @@ from rich.console import Console
 from small_studies import STORAGE, MakeStudy, small_space
 from test_confirmation_race import BAD, GOOD, NEARLY, US, confirming, finish
 
+from hrm_sweep.diagnosis import Verdict as FindingVerdict
+from hrm_sweep.diagnosis import diagnose_study
 from hrm_sweep.report.confirmation import ConfirmationReport, Verdict
 from hrm_sweep.report.confirmation_sections import confirmation_sections, confirmation_words
 from hrm_sweep.report.study_report_page import report_page
 from hrm_sweep.report.study_report_text import print_sections, report_json, report_markdown
+from hrm_sweep.runs import MetricRow, MetricsWriter
 from hrm_sweep.sweep.budget import Claim, claim
 from hrm_sweep.sweep.confirm.kept import confirmation_of, keep_confirmation, known_confirmation
 from hrm_sweep.sweep.confirm.results import confirmation_report
@@ -23,6 +26,7 @@ from hrm_sweep.sweep.housekeeping import list_studies
 from hrm_sweep.sweep.status import study_status
 from hrm_sweep.sweep.study import Study, create_or_continue
 from hrm_sweep.sweep.study_attributes import system_attributes
+from hrm_sweep.sweep.study_evidence import gather_study_evidence
 from hrm_sweep.sweep.study_page import refresh_study_page
 from hrm_sweep.sweep.study_report import study_report
 
@@ -58,6 +62,27 @@ def confirmed(make_study: MakeStudy) -> tuple[Study, Study]:
     confirming_study = run_all(create_or_continue(STORAGE, "sure", space))
     keep_confirmation(search, confirmation_report(confirming_study))
     return search, confirming_study
+
+
+def test_seeds_of_one_configuration_are_not_compared_as_configurations(confirmed: tuple[Study, Study]) -> None:
+    _, study = confirmed
+    for chain in study.chains():
+        directory = study.run_directory(chain.first.number)
+        directory.path.mkdir(parents=True, exist_ok=True)
+        with MetricsWriter(directory.metrics) as writer:
+            writer.write(MetricRow("eval", 8, 1, 1.0, {"exact_accuracy": 0.9, "count": 50.0}))
+    evidence = gather_study_evidence(study)
+    assert (evidence.evaluated_puzzles, evidence.parameters) == (50, ())
+    told = {one.rule: one for one in diagnose_study(evidence).findings}
+    assert told["no_clear_winner"].verdict is FindingVerdict.UNKNOWN
+    assert told["no_clear_winner"].explanation == (
+        "Needs a search, whose trials are configurations; here they differ by their seeds, and the verdict of the "
+        "confirmation compares the configurations (`hrm-sweep report search`)."
+    )
+    assert not [one.rule for one in told.values() if one.verdict is FindingVerdict.FIRED]
+    report = study_report(study, measure=False, next_commands=[], now=datetime(2026, 1, 2))
+    assert report.best is not None
+    assert report.best.ties is None
 
 
 def test_a_tie_says_who_cannot_be_told_apart_and_how_many_seeds_it_takes(confirmed: tuple[Study, Study]) -> None:

@@ -257,8 +257,11 @@ WRONG = [
     ("zero_accuracy at ten", "--pruner: 'zero_accuracy at ten': expected NAME, NAME at EPOCH, EPOCH"),
     ("zero_accuracy at 0", "--pruner: 'zero_accuracy at 0': zero_accuracy.epoch: "),
     ("diagnosis at 5", "--pruner: 'diagnosis at 5': diagnosis has no epoch to begin at; leave `at` out"),
-    ("median foo=1", "--pruner: 'median foo=1': median.foo: unknown key; median has startup_trials, warmup_epochs, "
-     "interval_epochs, min_trials"),
+    (
+        "median foo=1",
+        "--pruner: 'median foo=1': median.foo: unknown key; median has startup_trials, warmup_epochs, "
+        "interval_epochs, min_trials",
+    ),
     ("median startup=3", "--pruner: 'median startup=3': median.startup: unknown key"),
     ("median startup_trials=[", "--pruner: 'median startup_trials=[': cannot read '['"),
 ]

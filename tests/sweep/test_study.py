@@ -13,6 +13,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from small_studies import STORAGE, MakeStudy, small_space
 
 from hrm_sweep.errors import StudyError
+from hrm_sweep.sweep.best import best_of
 from hrm_sweep.sweep.study import GroupedTrials, chains, create_or_continue, known_space, open_study
 
 
@@ -29,6 +30,17 @@ def test_retries_of_retries_are_one_chain() -> None:
 
 def test_a_retry_of_a_trial_that_is_not_there_is_a_chain_of_its_own() -> None:
     assert [chain.numbers for chain in chains([trial(0, retry_of=7)])] == [(0,)]
+
+
+def test_an_attempt_that_was_tried_again_is_pointed_to_the_trial_that_went_on(make_study: MakeStudy) -> None:
+    study = make_study()
+    for one in (trial(0, cause="preempted"), trial(1, TrialState.COMPLETE, retry_of=0), trial(2, cause="config")):
+        study.optuna.add_trial(one)
+    only = "only one that has completed can be taken"
+    with pytest.raises(StudyError, match=f"trial 0 is failed; {only}; it was continued as trial 1$"):
+        best_of(study, 0)
+    with pytest.raises(StudyError, match=f"trial 2 is failed; {only}$"):
+        best_of(study, 2)
 
 
 def test_a_study_is_continued_with_another_budget_other_jobs_and_other_retries(make_study: MakeStudy) -> None:

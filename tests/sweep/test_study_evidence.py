@@ -55,9 +55,24 @@ def test_a_retry_is_an_attempt_of_one_trial(make_study: MakeStudy) -> None:
     add(study, TrialState.COMPLETE, value=0.4, retry_of=0)
     add(study, TrialState.FAIL, cause="killed")  # it will be tried again
     assert [(trial.number, trial.end, trial.failures) for trial in gather(study).trials] == [
-        (0, End.COMPLETE, (Cause.OOM,)),
+        (1, End.COMPLETE, (Cause.OOM,)),  # as `best` and `report` call it
         (2, End.OPEN, (Cause.KILLED,)),
     ]
+
+
+def test_the_puzzles_of_a_retried_trial_are_counted_in_the_folder_of_its_first_attempt(make_study: MakeStudy) -> None:
+    study = make_study()
+    add(study, TrialState.FAIL, cause="preempted")
+    add(study, TrialState.COMPLETE, value=0.4, retry_of=0)
+    add(study, TrialState.COMPLETE, lr=2e-3, value=0.38)
+    directory = study.run_directory(0)
+    directory.path.mkdir(parents=True)
+    with MetricsWriter(directory.metrics) as writer:
+        writer.write(MetricRow("eval", 8, 1, 1.0, {"exact_accuracy": 0.4, "count": 50.0}))
+    evidence = gather(study)
+    assert evidence.evaluated_puzzles == 50
+    tie = next(one for one in diagnose_study(evidence).findings if one.rule == "no_clear_winner")
+    assert "1 of 1 other configurations are as good as trial 1 within" in tie.explanation
 
 
 def test_pruned_trials_say_by_what_and_how_good_they_were(make_study: MakeStudy) -> None:

@@ -76,6 +76,19 @@ def test_the_best_trials_come_first_within_the_ranges_of_the_new_space(other: St
     ]
 
 
+def test_points_that_the_budget_has_no_trials_for_are_named(other: Study) -> None:
+    wanted = {"from_study": "other", "top": 4}
+    space, notes = with_points_of(starting(wanted, budget={"trials": 3}), STORAGE, None)
+    assert len(space.first) == 4
+    assert notes[-1] == (
+        "of the 4 points that come first the last is never tried, for budget.trials is 3; --trials 4 tries all"
+    )
+    _, notes = with_points_of(starting(wanted, budget={"trials": 2}), STORAGE, None)
+    assert "the last 2 are never tried, for budget.trials is 2" in notes[-1]
+    _, notes = with_points_of(starting(wanted, budget={"trials": 4}), STORAGE, None)
+    assert not [note for note in notes if "never tried" in note]
+
+
 def complete(study: Study, lr: float, cycles: int, value: float, **attrs: Any) -> None:
     study.optuna.add_trial(
         optuna.trial.create_trial(

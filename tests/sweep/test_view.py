@@ -41,6 +41,7 @@ def test_a_trial_is_shown_with_its_values_its_progress_and_what_is_said_of_it(ma
     three.trial.set_user_attr("cause", "oom")
     three.trial.set_user_attr("message", "out of memory")
     study.optuna.tell(three.trial, state=TrialState.FAIL)
+    assert study_view(study, 12.0).trials[2].state == "to be retried"
     retry = begin(study)
     four.trial.report(0.5, 10)
     seen = study_view(study, 12.0)

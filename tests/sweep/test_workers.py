@@ -160,6 +160,19 @@ def test_no_trial_starts_after_the_time_is_up(make_study: MakeStudy, make_engine
     assert (ended.account.given_out, ended.account.left, ended.interrupted) == (0, 4, False)
 
 
+@pytest.mark.parametrize("wish", [Wish.STOP, Wish.KILL])
+def test_nobody_complains_of_a_worker_that_was_told_to_end(
+    make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch, wish: Wish
+) -> None:
+    """Told before it had loaded what obeys signals, it ends by the signal."""
+    study = make_study()
+    monkeypatch.setattr(local, "worker_command", lambda plan: ["-c", "import time; time.sleep(600)"])
+    engine = LocalEngine(WorkerPlan(study, threads=1, training=stand_in_training.NAME))
+    said: list[str] = []
+    ended = conduct(study, engine, 1, wish=lambda: wish if engine.alive() else Wish.GO_ON, say=said.append)
+    assert (ended.interrupted, said) == (True, [])
+
+
 def test_workers_that_die_again_and_again_end_the_call_with_what_they_said(
     make_study: MakeStudy, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -70,7 +70,7 @@ def sampler_blind(study: StudyEvidence) -> Outcome:
     everything.
 
     ## When it stays quiet
-    As soon as one value differs. With fewer than ten values: unknown.
+    As soon as one value differs. With fewer than ten values, and for a confirmation, which has no sampler: unknown.
 
     ## What to do
     Decide by something denser: `objective: {metric: accuracy}` counts cells, which rise long before the first whole
@@ -80,6 +80,7 @@ def sampler_blind(study: StudyEvidence) -> Outcome:
     ## Reference
     "Zero exact accuracy is where every healthy run begins": see `zero_exact_learning`.
     """
+    study.need_search()
     values = [trial.objective for trial in study.ended if trial.objective is not None]
     if len(values) < LEAST_TRIALS:
         raise MissingEvidence(f"{LEAST_TRIALS} trials with a value; there are {len(values)}")
@@ -117,7 +118,8 @@ def no_clear_winner(study: StudyEvidence) -> Outcome:
     puzzles. This is the noise of the puzzles alone; another seed adds its own.
 
     ## When it stays quiet
-    For a loss as objective, where the number of puzzles is not known, or with a single completed trial: unknown.
+    For a loss as objective, where the number of puzzles is not known, or with a single completed trial: unknown. So it
+    is for a confirmation, whose trials differ by their seeds: its own verdict compares the configurations.
 
     ## What to do
     Train the best few again with other seeds (`hrm-sweep train trials/NAME/NUMBER/config.yaml seed=1`) before one is
@@ -126,6 +128,7 @@ def no_clear_winner(study: StudyEvidence) -> Outcome:
     ## Reference
     Standard error of a share, sqrt(p (1 - p) / n); see `evaluation_noise`.
     """
+    study.need_search()
     ranked = study.need_ranked(2)
     best, puzzles = ranked[0], study.noise
     others = [trial for trial in ranked if dict(trial.values) != dict(best.values)]

@@ -23,6 +23,7 @@ class _Worker:
     log: Path
     log_began: int
     heard: bool = False
+    told_to_end: bool = False
 
 
 class LocalEngine:
@@ -90,10 +91,12 @@ class LocalEngine:
 
     def stop(self) -> None:
         for worker in self._workers:
+            worker.told_to_end = worker.told_to_end or worker.process.poll() is None
             worker.process.terminate()
 
     def kill(self) -> None:
         for worker in self._workers:
+            worker.told_to_end = worker.told_to_end or worker.process.poll() is None
             worker.process.kill()
             worker.process.wait()
 
@@ -110,7 +113,10 @@ class LocalEngine:
     def complaints(self) -> list[str]:
         found = []
         for worker in self._workers:
-            said = None if worker.heard else complaint(worker.process.poll(), Path(), worker.log, worker.log_began)
+            if worker.heard:
+                continue
+            code, told = worker.process.poll(), worker.told_to_end
+            said = complaint(code, Path(), worker.log, worker.log_began, told_to_end=told)
             if said is not None:
                 worker.heard = True
                 found.append(said)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
@@ -63,9 +64,12 @@ def worker_command(plan: WorkerPlan) -> list[str]:
     return command + ([] if plan.until is None else ["--until", str(plan.until)])
 
 
-def complaint(code: int | None, folder: Path, log: Path, log_began: int) -> str | None:
-    """What a worker that ended by an error said last; None for one that did not. `log` is relative to `folder`."""
-    if not code:
+def complaint(code: int | None, folder: Path, log: Path, log_began: int, *, told_to_end: bool) -> str | None:
+    """What a worker that ended by an error said last; None for one that did not. `log` is relative to `folder`.
+
+    told_to_end   whether it was sent a signal to end: one that had not loaded far enough to obey in order ends by it.
+    """
+    if not code or (told_to_end and -code in (signal.SIGTERM, signal.SIGKILL)):
         return None
     lines = end_of_log(folder / log, log_began).strip().splitlines()
     said = lines[-1] if lines and code > 0 else "it said nothing"
@@ -106,7 +110,7 @@ class Minder:
                     self._process.wait(_LOOK_EVERY_S)
         finally:
             self.hand_back()
-        return None if done is Order.KILL else self._complaint()
+        return None if done is Order.KILL else self._complaint(told_to_end=done is Order.STOP)
 
     def _pass_on(self, order: Order) -> None:
         if order is Order.DRAIN and self._process.stdin is not None:
@@ -128,5 +132,6 @@ class Minder:
         self._process.kill()
         self._process.wait()
 
-    def _complaint(self) -> str | None:
-        return complaint(self._process.returncode, self._errand.folder, self._errand.log, self._log_began)
+    def _complaint(self, *, told_to_end: bool) -> str | None:
+        errand, code = self._errand, self._process.returncode
+        return complaint(code, errand.folder, errand.log, self._log_began, told_to_end=told_to_end)
