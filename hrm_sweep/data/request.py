@@ -63,8 +63,8 @@ def _resolved_generator(config: DataConfig) -> DataConfig:
         value = getattr(config, key)
         if value is not None and value > most:
             raise ConfigError(
-                f"data.{key}: found {value}, but a {config.size}x{config.size} sudoku needs {board.fewest_givens} givens to have "
-                f"a single solution, so it has at most {most} blanks"
+                f"data.{key}: found {value}, but a {config.size}x{config.size} sudoku needs {board.fewest_givens} "
+                f"givens to have a single solution, so it has at most {most} blanks"
             )
     usual_low, usual_high = _HARD_BLANKS if difficult else _USUAL_BLANKS[config.size]
     low = _first_given(config.min_blanks, min(usual_low, _first_given(config.max_blanks, most)))

@@ -103,7 +103,10 @@ REFUSED = [
     (with_parameter("lr", {"values": [1e-3], "when": {"arch.H_cycles": "> x"}}),
      "parameters.lr.when.arch.H_cycles: expected a number after >, found 'x'"),
     ({"parameters": {}}, "parameters: expected at least one, found none"),
-    ({"first": [{"lr": 5}]}, "first.0.lr: 5 is not among the values that the parameter allows, 0.0001 to 0.01; write one of those"),
+    (
+        {"first": [{"lr": 5}]},
+        "first.0.lr: 5 is not among the values that the parameter allows, 0.0001 to 0.01; write one of those",
+    ),
     ({"first": [{"lrr": 5}]}, "first.0.lrr: no parameter of this space; the nearest is lr"),
     ({"first": [{"arch.halt_max_steps": 3}]}, "first.0.arch.halt_max_steps: 3 is not among the values that the "
      "parameter allows, 2, 4, 8, 16; write one of those, or extend parameters.arch.halt_max_steps"),
@@ -172,7 +175,7 @@ def test_a_name_that_is_neither_shipped_nor_a_file_gets_the_nearest(folder: Path
     with pytest.raises(SpaceError, match=r"quickstrat: neither a shipped search space .* did you mean quickstart\?"):
         load_space("quickstrat")
     Path("a folder").mkdir()
-    with pytest.raises(SpaceError, match="^a folder: a folder; expected the file of a search space, or one of act_"):
+    with pytest.raises(SpaceError, match=r"^a folder: a folder; expected the file of a search space, or one of act_"):
         load_space("a folder")
     Path("broken.yaml").write_text("name: [")
     with pytest.raises(SpaceError, match=r"broken.yaml, line 1"):
