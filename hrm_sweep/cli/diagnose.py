@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -120,6 +121,8 @@ def diagnose(
             typer.echo(json.dumps(mappings if len(targets) > 1 else mappings[0], indent=1, allow_nan=False))
     else:
         _print(diagnoses)
+        if runs and len(runs) == 1 and diagnoses:
+            _tell_how_to_fix(diagnoses[0], runs[0], data)
     for error in errors:
         typer.echo(f"error: {error}", err=True)
     raise typer.Exit(2 if errors else max(diagnosis.exit_code for diagnosis in diagnoses))
@@ -156,6 +159,16 @@ def _print(diagnoses: list[Diagnosis]) -> None:
         if number:
             console.print()
         print_diagnosis(diagnosis, console)
+
+
+def _tell_how_to_fix(diagnosis: Diagnosis, run: Path, data: Path | None) -> None:
+    """The command that writes what the findings propose, where they propose something."""
+    from hrm_sweep.cli.output import hint
+    from hrm_sweep.diagnosis.prescription import prescribe
+
+    if diagnosis.evidence.recorded.config is not None and prescribe(diagnosis.findings).applied:
+        words = ["hrm-sweep", "fix", str(run), *([] if data is None else ["--data", str(data)])]
+        hint(f"\nnext: {shlex.join(words)}  # writes the configuration that mends it; --run trains it as well")
 
 
 def _write_pages(diagnoses: list[Diagnosis], html: Path | None) -> list[HrmSweepError]:

@@ -19,6 +19,18 @@ def wilson(successes: float, n: float, z: float = 1.96) -> tuple[float, float]:
     return max(0.0, min(share, (centre - half) / scale)), min(1.0, max(share, (centre + half) / scale))
 
 
+def mcnemar(only_first: int, only_second: int) -> float:
+    """Two-sided p of McNemar's exact test (1947): the chance that of the puzzles that only one of two solves so uneven
+    a part falls to one of them, were both equally good. 1 where there is no such puzzle."""
+    n = only_first + only_second
+    each = n * math.log(0.5)
+    tail = sum(
+        math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) + each)
+        for k in range(max(only_first, only_second), n + 1)
+    )
+    return min(1.0, 2 * tail)
+
+
 @dataclass(frozen=True)
 class Share:
     """A share of which `n` puzzles tell, with its 95 % interval (Wilson).

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from hrm_sweep.evaluation.mistakes import NEARLY_RIGHT_CELLS, Kind
 from hrm_sweep.evaluation.scaling import Halting, Scaling, Speed
-from hrm_sweep.evaluation.share import Share
+from hrm_sweep.evaluation.share import Share, mcnemar
 from hrm_sweep.report.figures_html import Figure, figures
 from hrm_sweep.report.html import Html, element, page
 from hrm_sweep.report.section import Cell, Grid
@@ -26,6 +26,7 @@ from hrm_sweep.report.tables_html import table
 from hrm_sweep.report.tables_text import terminal_table
 
 SCHEMA_VERSION = 1
+_SURE = 0.05
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def _interval(share: Share) -> str:
 
 def _steps_in_words(evaluation: Evaluation) -> list[str]:
     found = evaluation.scaling
-    words = []
+    words = list(_against_training(found, evaluation.trained_steps))
     if found.halting is not None:
         words.append(
             "Halting: puzzles solved, and mean steps, when each stops at the first step at which q_halt > q_continue, "
@@ -130,6 +131,29 @@ def _steps_in_words(evaluation: Evaluation) -> list[str]:
         if evaluation.trained_steps == 1:
             words.append("Trained with one ACT step, it never learned when to halt: what halting does means nothing.")
     return words
+
+
+def _against_training(found: Scaling, trained: int) -> Iterator[str]:
+    """The best other number of steps against that of training, puzzle by puzzle."""
+    others = [number for number in found.steps if number != trained]
+    if trained > found.steps[-1] or not others:
+        return
+    best = max(others, key=lambda number: int(found.solved[:, number - 1].sum()))
+    before, after = found.solved[:, trained - 1], found.solved[:, best - 1]
+    won, lost = int((after & ~before).sum()), int((before & ~after).sum())
+    p = min(1.0, len(others) * mcnemar(won, lost))
+    test = "McNemar's test" + (f", corrected for {len(others)} comparisons" if len(others) > 1 else "")
+    if won > lost and p <= _SURE:
+        yield (
+            f"Best with {_spelled(best)}: that solves {won:,} puzzles that the {trained} of training do not, and "
+            f"misses {lost:,} that they solve; chance does not explain it ({test}: p {p:.2g})."
+        )
+    else:
+        yield f"No other number of steps is known to solve more than the {trained} of training ({test})."
+
+
+def _spelled(steps: int) -> str:
+    return f"{steps} ACT step{'' if steps == 1 else 's'}"
 
 
 def _speed(found: Scaling) -> Grid:

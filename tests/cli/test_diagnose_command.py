@@ -39,6 +39,7 @@ def test_a_healthy_run_exits_with_0(healthy: Path) -> None:
         "Healthy: no rule fired at warning or above at step 936 of 936, exact accuracy 0.110.",
         "healthy",
     ]
+    assert "next:" not in result.stdout
 
 
 def test_a_sick_run_exits_with_1_and_shows_evidence_and_remedy(frozen: Path) -> None:
@@ -48,6 +49,7 @@ def test_a_sick_run_exits_with_1_and_shows_evidence_and_remedy(frozen: Path) -> 
     assert lines[0].startswith("Sick: the puzzle embedding is frozen by configuration")
     assert any("largest absolute weight" in line and "624" in line for line in lines)
     assert any(line.strip() == "try: puzzle_emb_lr=0.01" for line in lines)
+    assert lines[-1].startswith(f"next: hrm-sweep fix {frozen} --data {FIXTURES / 'sudoku-4x4'}  # writes the config")
 
 
 def test_json_of_one_run_is_an_object_and_of_several_a_list(healthy: Path, frozen: Path) -> None:

@@ -61,6 +61,9 @@ def test_what_a_person_reads(folder: Path) -> None:
     at = lines.index("Puzzles solved, by ACT steps")
     assert [line.split()[0] for line in lines[at + 2 : at + 7]] == ["1", "2", "4", "8", "16"]
     assert "Speed" not in lines  # nothing to compare with
+    words = " ".join(done.stdout.split())
+    said = "No other number of steps is known to solve more than the 8 of training (McNemar's test, corrected for 4"
+    assert said in words
     page = (folder / "page.html").read_text()
     assert page.count("<svg") == 1 + page.count('class="key"')
     assert "What became of them" in page
