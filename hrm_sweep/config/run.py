@@ -18,6 +18,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from hrm_sweep.config.other_names import OTHER_NAMES
 from hrm_sweep.errors import ConfigError
 
 
@@ -132,33 +133,6 @@ STAGE_KEYS = (
     "puzzle_emb_weight_decay",
 )
 """What a stage may set. Nothing here changes the shape of a weight, the data, or how many steps an epoch has."""
-
-_OTHER_NAMES = {
-    "lr": ("learning_rate", "learningrate", "base_lr", "max_lr", "peak_lr"),
-    "lr_min_ratio": ("min_lr", "lr_min", "min_lr_ratio"),
-    "lr_warmup_steps": ("warmup", "warmup_steps", "num_warmup_steps"),
-    "weight_decay": ("wd", "decay", "l2"),
-    "beta1": ("adam_beta1", "beta_1"),
-    "beta2": ("adam_beta2", "beta_2"),
-    "puzzle_emb_lr": ("embedding_lr", "emb_lr"),
-    "global_batch_size": ("batch_size", "batch", "bs", "train_batch_size"),
-    "micro_batch_size": ("microbatch_size", "per_device_batch_size", "gradient_accumulation_steps"),
-    "epochs": ("num_epochs", "n_epochs", "max_epochs", "total_epochs", "num_train_epochs"),
-    "eval_interval": ("eval_every", "eval_steps", "eval_freq"),
-    "seed": ("random_seed", "random_state"),
-    "max_seconds": ("time_limit", "timeout"),
-    "data_path": ("data_dir", "dataset_path"),
-    "checkpoint_path": ("output_dir", "save_dir", "run_dir"),
-    "compile": ("torch_compile",),
-    "arch.halt_max_steps": ("act_steps", "max_steps", "act_max_steps", "max_act_steps", "halt_steps", "ponder_steps"),
-    "arch.halt_exploration_prob": ("exploration_prob", "exploration"),
-    "arch.hidden_size": ("hidden_dim", "d_model", "n_embd", "embed_dim", "dim", "width", "model_dim"),
-    "arch.num_heads": ("heads", "n_heads", "nhead", "n_head", "num_attention_heads"),
-    "arch.forward_dtype": ("dtype", "precision"),
-    "arch.loss.loss_type": ("loss", "loss_fn", "criterion"),
-    "data.num_aug": ("augmentations", "num_augmentations", "n_aug"),
-}
-"""What other programs call a key, where its own name would not be found by looks."""
 
 _STAGE_KEY = re.compile(r"stages\.(\d+)\.(?:epochs|overrides\.(.+))")
 _SCIENTIFIC = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")  # YAML 1.1 reads 1e-3 as a string
@@ -429,12 +403,10 @@ def nearest_key(key: str) -> str | None:
     keys = list(dotted_keys())
     last_part = key.rsplit(".", 1)[-1]
     plain = last_part.lower().replace("-", "_")
-    for one in keys:
-        if one.lower() == key.lower():
-            return one
-    for one in keys:
-        if one.rsplit(".", 1)[-1].lower() == plain or plain in _OTHER_NAMES.get(one, ()):
-            return one
+    same = [one for one in keys if one.lower() == key.lower()]
+    same += [one for one in keys if one.rsplit(".", 1)[-1].lower() == plain or plain in OTHER_NAMES.get(one, ())]
+    if same:
+        return same[0]
     close = difflib.get_close_matches(key, keys, n=1, cutoff=0.6)
     if close:
         return close[0]

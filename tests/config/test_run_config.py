@@ -20,7 +20,7 @@ from hrm_sweep.config import (
     nearest_key,
     write_config,
 )
-from hrm_sweep.config.run import _OTHER_NAMES
+from hrm_sweep.config.other_names import OTHER_NAMES
 from hrm_sweep.errors import ConfigError
 
 OFFICIAL_RUNS = Path(__file__).parents[1] / "fixtures" / "official_runs"
@@ -181,8 +181,8 @@ def test_a_common_name_finds_its_key(name: str, key: str) -> None:
 
 
 def test_every_common_name_is_of_one_key_that_there_is() -> None:
-    names = [name for others in _OTHER_NAMES.values() for name in others]
-    assert set(_OTHER_NAMES) <= set(dotted_keys())
+    names = [name for others in OTHER_NAMES.values() for name in others]
+    assert set(OTHER_NAMES) <= set(dotted_keys())
     assert len(names) == len(set(names))
     assert not set(names) & {key.rsplit(".", 1)[-1] for key in dotted_keys()}
 
