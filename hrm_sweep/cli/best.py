@@ -63,13 +63,13 @@ def best(
         typer.echo(config_text(found.config), nl=False)
     elif command:
         from hrm_sweep.config.spelling import train_command
+        from hrm_sweep.report.study_report import plural
         from hrm_sweep.runs import read_environment
 
         typer.echo(train_command(found.config))
         environment = read_environment(found.directory.environment)
         if environment is not None and environment.device == "cpu":
-            of = f"{environment.threads} thread{'s' if environment.threads > 1 else ''}"
-            same = f"OMP_NUM_THREADS={environment.threads}"
+            of, same = plural(environment.threads, "thread"), f"OMP_NUM_THREADS={environment.threads}"
             typer.echo(f"note: it was trained with {of}; {same} before it comes closest to its numbers", err=True)
     elif official:
         from hrm_sweep.config.reference import not_official, official_command

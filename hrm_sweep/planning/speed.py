@@ -132,7 +132,7 @@ class Conditions:
 
     @staticmethod
     def of(speeds: Iterable[Speed | None]) -> Conditions | None:
-        """None where a speed is not known, and so no time of the plan."""
+        """None where none of them is known."""
         known = [speed for speed in speeds if speed is not None]
         if not known:
             return None

@@ -21,6 +21,7 @@ from hrm_sweep.evaluation.share import Share, mcnemar
 from hrm_sweep.report.figures_html import Figure, figures
 from hrm_sweep.report.html import Html, element, page
 from hrm_sweep.report.section import Cell, Grid
+from hrm_sweep.report.study_report import plural
 from hrm_sweep.report.svg import Area, Chart, Line, line_chart
 from hrm_sweep.report.tables_html import table
 from hrm_sweep.report.tables_text import terminal_table
@@ -145,15 +146,11 @@ def _against_training(found: Scaling, trained: int) -> Iterator[str]:
     test = "McNemar's test" + (f", corrected for {len(others)} comparisons" if len(others) > 1 else "")
     if won > lost and p <= _SURE:
         yield (
-            f"Best with {_spelled(best)}: that solves {won:,} puzzles that the {trained} of training do not, and "
-            f"misses {lost:,} that they solve; chance does not explain it ({test}: p {p:.2g})."
+            f"Best with {plural(best, 'ACT step')}: that solves {won:,} puzzles that the {trained} of training do not, "
+            f"and misses {lost:,} that they solve; chance does not explain it ({test}: p {p:.2g})."
         )
     else:
         yield f"No other number of steps is known to solve more than the {trained} of training ({test})."
-
-
-def _spelled(steps: int) -> str:
-    return f"{steps} ACT step{'' if steps == 1 else 's'}"
 
 
 def _speed(found: Scaling) -> Grid:

@@ -11,10 +11,10 @@ from hrm_sweep.evaluation.share import Share, is_share
 from hrm_sweep.report.figures_html import Figure
 from hrm_sweep.report.html import Html, element, joined
 from hrm_sweep.report.scales import Scale, fitted, linear, spelled
-from hrm_sweep.report.study_report import STATES, ReportedTrial, StudyReport, plural
+from hrm_sweep.report.study_report import ReportedTrial, StudyReport, plural
 from hrm_sweep.report.study_sections import ranked_importances
 from hrm_sweep.report.svg import BOTTOM, LEFT, RIGHT, TOP, axes, drawing, path_data
-from hrm_sweep.report.terminal import TO_BE_RETRIED
+from hrm_sweep.report.terminal import STATES, TO_BE_RETRIED
 
 MOST_CURVES = 200
 MOST_MARKS = 1500

@@ -9,7 +9,7 @@ from hrm_sweep.diagnosis.statistics import wilson
 from hrm_sweep.report.goals import ShownGoal, front_in_words, goal_text
 from hrm_sweep.report.markdown import code, plain, table
 from hrm_sweep.report.study_figures import StudyPoints, TrialPoint
-from hrm_sweep.report.terminal import FEW_FOR_IMPORTANCES, TO_BE_RETRIED, spelled
+from hrm_sweep.report.terminal import FEW_FOR_IMPORTANCES, STATES, spelled
 
 _EXAMPLES = 5
 _FRONT_ROWS = 12
@@ -60,8 +60,7 @@ class StudyNote:
 
     def _counts(self) -> str:
         states = [trial.outcome for trial in self.points.trials]
-        known = ("complete", "pruned", "failed", TO_BE_RETRIED, "running")
-        return ", ".join(f"{states.count(state):,} {state}" for state in known if state in states) or "no trial"
+        return ", ".join(f"{states.count(state):,} {state}" for state in STATES if state in states) or "no trial"
 
     def _link(self, trial: TrialPoint) -> str:
         return f"[{trial.number}]({self.page}{trial.number})"

@@ -12,9 +12,7 @@ from hrm_sweep.diagnosis.study_evidence import StudyEvidence
 from hrm_sweep.evaluation.share import Share, is_share
 from hrm_sweep.report.audit import PrunerAudit
 from hrm_sweep.report.confirmation import ConfirmationReport
-from hrm_sweep.report.terminal import TO_BE_RETRIED, StudyView, TrialLine
-
-STATES = ("complete", "pruned", "failed", TO_BE_RETRIED, "retried", "running")
+from hrm_sweep.report.terminal import STATES, StudyView, TrialLine
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,9 @@ from hrm_sweep.report.progress import duration
 
 TO_BE_RETRIED = "to be retried"
 
+STATES = ("complete", "pruned", "failed", TO_BE_RETRIED, "retried", "running")
+"""Of a trial, in the order in which they are counted and drawn."""
+
 STYLES = {
     "running": "cyan",
     "complete": "green",
@@ -267,5 +270,4 @@ def _remedy_lines(view: StudyView) -> Iterator[str]:
 
 def _counts(view: StudyView) -> str:
     states = [trial.state for trial in view.trials]
-    names = ("complete", "pruned", "failed", TO_BE_RETRIED, "retried", "running")
-    return ", ".join(f"{states.count(name)} {name}" for name in names if name in states) or "no trial"
+    return ", ".join(f"{states.count(name)} {name}" for name in STATES if name in states) or "no trial"

@@ -163,9 +163,8 @@ def _candidate(study: Study, trial: FrozenTrial) -> Candidate:
 
 
 def _in_the_search(trial: FrozenTrial) -> dict[str, Any]:
-    took = trial.user_attrs.get(
-        attributes.SECONDS
-    )  # with those of earlier attempts, which Optuna's duration leaves out
+    """Optuna's duration is that of the last attempt alone, and stands in where the seconds of all are not known."""
+    took = trial.user_attrs.get(attributes.SECONDS)
     if took is None and trial.duration is not None:
         took = trial.duration.total_seconds()
     return {"trial": trial.number, "score": score(trial), "seconds": None if took is None else round(took, 1)}
